@@ -1,0 +1,124 @@
+package engineio
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CORS is a policy for requests of pages from other origins. Its zero value allows every origin,
+// without credentials. Browsers enforce it; a request from an origin that is not allowed is served,
+// and so is every WebSocket handshake. See Options.AllowRequest for refusing clients.
+//
+// Fetch standard, "CORS protocol".
+type CORS struct {
+	// Origin is told to all clients as the one origin that is allowed. "" and "*" mean every origin,
+	// unless one of the next three fields is set.
+	Origin string
+	// Origins and OriginPatterns list the origins that are allowed; AnyOrigin allows each by name,
+	// which in contrast to "*" goes together with Credentials.
+	Origins        []string
+	OriginPatterns []*regexp.Regexp
+	AnyOrigin      bool
+
+	// Credentials lets pages send cookies.
+	Credentials bool
+	// Methods are told to preflight requests. Nil means GET, HEAD, PUT, PATCH, POST, DELETE.
+	Methods []string
+	// AllowedHeaders are told to preflight requests. Nil means those that the request asks for.
+	AllowedHeaders []string
+	// ExposedHeaders are told on all responses.
+	ExposedHeaders []string
+	// MaxAge is how long the answer to a preflight request may be kept, in whole seconds. Zero leaves
+	// that to the browser, negative means not at all.
+	MaxAge time.Duration
+	// OptionsSuccessStatus is the status of the answer to a preflight request. Zero means 204.
+	OptionsSuccessStatus int
+	// PreflightContinue passes preflight requests on after their header has been set.
+	PreflightContinue bool
+}
+
+// Handler returns a handler that applies c to requests before next; preflight requests, which means
+// all with the method OPTIONS, do not reach next unless PreflightContinue is set. If c is nil it returns next.
+func (c *CORS) Handler(next http.Handler) http.Handler {
+	if c == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.apply(w, r) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// apply sets the header fields of a response and reports whether it has answered the request.
+func (c *CORS) apply(w http.ResponseWriter, r *http.Request) (done bool) {
+	h := w.Header()
+	c.applyOrigin(h, r.Header.Get("Origin"))
+	if c.Credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+	if len(c.ExposedHeaders) > 0 {
+		h.Set("Access-Control-Expose-Headers", strings.Join(c.ExposedHeaders, ","))
+	}
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	methods := "GET,HEAD,PUT,PATCH,POST,DELETE"
+	if c.Methods != nil {
+		methods = strings.Join(c.Methods, ",")
+	}
+	h.Set("Access-Control-Allow-Methods", methods)
+	allowed := strings.Join(c.AllowedHeaders, ",")
+	if c.AllowedHeaders == nil {
+		allowed = r.Header.Get("Access-Control-Request-Headers")
+		addVary(h, "Access-Control-Request-Headers")
+	}
+	if allowed != "" {
+		h.Set("Access-Control-Allow-Headers", allowed)
+	}
+	if c.MaxAge != 0 {
+		h.Set("Access-Control-Max-Age", strconv.FormatInt(int64(max(c.MaxAge, 0)/time.Second), 10))
+	}
+	if c.PreflightContinue {
+		return false
+	}
+	status := c.OptionsSuccessStatus
+	if status == 0 {
+		status = http.StatusNoContent
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(status)
+	return true
+}
+
+func (c *CORS) applyOrigin(h http.Header, origin string) {
+	switch {
+	case c.AnyOrigin || c.Origins != nil || c.OriginPatterns != nil:
+		addVary(h, "Origin")
+		if origin != "" && c.allows(origin) {
+			h.Set("Access-Control-Allow-Origin", origin)
+		}
+	case c.Origin == "" || c.Origin == "*":
+		h.Set("Access-Control-Allow-Origin", "*")
+	default:
+		h.Set("Access-Control-Allow-Origin", c.Origin)
+		addVary(h, "Origin")
+	}
+}
+
+func (c *CORS) allows(origin string) bool {
+	return c.AnyOrigin || slices.Contains(c.Origins, origin) ||
+		slices.ContainsFunc(c.OriginPatterns, func(p *regexp.Regexp) bool { return p.MatchString(origin) })
+}
+
+// addVary adds name to the Vary field, which may already have values.
+func addVary(h http.Header, name string) {
+	if old := h.Get("Vary"); old != "" {
+		name = old + ", " + name
+	}
+	h.Set("Vary", name)
+}

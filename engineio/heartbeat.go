@@ -1,0 +1,85 @@
+package engineio
+
+import (
+	"time"
+
+	"github.com/myriad-rt/myriad/engineio/packet"
+)
+
+// closeTimeout is how long a closing session waits for a client to ask for the close packet.
+const closeTimeout = 30 * time.Second
+
+// heartbeat is a session when its timer expires.
+//
+// In v4 the server sends a ping PingInterval after it was opened or had the last pong, and the client
+// has PingTimeout to answer it; once for each ping that time begins anew when another packet comes. In
+// v3 the client sends the pings, PingInterval+PingTimeout apart at most.
+//
+// The session is not closed, and the client has PingTimeout again, if something has come that has not
+// been read.
+//
+// Engine.IO protocol v4 and v3, "Heartbeat".
+type heartbeat Session
+
+func (h *heartbeat) Expire() {
+	s := (*Session)(h)
+	flags := s.flags.Load()
+	switch {
+	case flags&flagClosed != 0:
+	case flags&(flagPinged|flagV3) == 0:
+		s.flags.And(^uint32(flagExtended))
+		s.flags.Or(flagPinged)
+		s.schedule(s.server.options.PingTimeout)
+		// A session that is closing is not sent anything, but has to be alive all the same.
+		_ = s.sendPacket(packet.Ping)
+	case flags&flagPaused != 0 || flags&flagWebSocket != 0 && s.conn.Unread():
+		// The answer may be among what has come. It is not the client's fault that it has not been read.
+		s.schedule(s.server.options.PingTimeout)
+	default:
+		s.end(PingTimeout, nil, packet.Close)
+	}
+}
+
+func (s *Session) schedule(d time.Duration) { s.server.wheel.Schedule(&s.timer, d, (*heartbeat)(s)) }
+
+func (s *Session) startHeartbeat() {
+	d := s.server.options.PingInterval
+	if s.flags.Load()&flagV3 != 0 {
+		d += s.server.options.PingTimeout
+	}
+	s.schedule(d)
+}
+
+// extend gives the client more time to answer a ping, once.
+func (s *Session) extend() {
+	if s.flags.Or(flagExtended)&flagExtended == 0 {
+		s.schedule(s.server.options.PingTimeout)
+	}
+}
+
+// receiveHeartbeat deals with a ping or pong. It returns false if the session has ended because it is
+// not the client's part to send that.
+func (s *Session) receiveHeartbeat(t packet.Type) bool {
+	v3 := s.flags.Load()&flagV3 != 0
+	if v3 != (t == packet.Ping) {
+		s.end(TransportError, errHeartbeat, packet.Close)
+		return false
+	}
+	s.flags.And(^uint32(flagPinged | flagExtended))
+	s.startHeartbeat()
+	if v3 {
+		_ = s.sendPacket(packet.Pong) // if that is not possible the session ends anyway
+	}
+	s.hook(hookHeartbeat)
+	return true
+}
+
+// scheduleEnd limits the time that a closing session waits for its client.
+func (s *Session) scheduleEnd(p *pollingState) {
+	s.server.wheel.Schedule(&p.timer, closeTimeout, (*closing)(s))
+}
+
+// closing is a session when it has waited long enough for its client.
+type closing Session
+
+func (c *closing) Expire() { (*Session)(c).end(ForcedClose, nil, packet.Close) }

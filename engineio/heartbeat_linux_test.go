@@ -1,0 +1,51 @@
+package engineio
+
+import (
+	"sync"
+	"testing"
+)
+
+// TestBusyLoopTimesOutNobodyWhoHasAnswered has the heartbeats expire while the loop that should read the answers is
+// busy with another session.
+func TestBusyLoopTimesOutNobodyWhoHasAnswered(t *testing.T) {
+	f := serve(t, Options{Loops: 1})
+	busy, idle := make(chan struct{}), make(chan struct{})
+	free := sync.OnceFunc(func() { close(idle) })
+	t.Cleanup(free)
+	blocker, _ := f.open()
+	f.session().on = func([]byte, bool) bool {
+		close(busy)
+		<-idle
+		return false
+	}
+	answers, _ := f.open()
+	alive := f.session()
+	_, _ = f.open()
+	silent := f.session()
+
+	blocker.write("4")
+	<-busy
+	expire(alive.s, silent.s) // pings
+	answers.want("2")
+	answers.write("3")
+	eventually(t, "the answer comes", alive.s.conn.Unread)
+	expire(alive.s, silent.s)
+	silent.expect(t, PingTimeout, "nil")
+	if alive.s.State() != StateOpen {
+		t.Fatal("closed although the answer only had to be read")
+	}
+	free()
+	eventually(t, "the answer is read", func() bool { return alive.s.flags.Load()&flagPinged == 0 })
+
+	expire(alive.s)
+	answers.want("2")
+	expire(alive.s)
+	alive.expect(t, PingTimeout, "nil")
+}
+
+// expire has the heartbeats of sessions expire as if it were time.
+func expire(sessions ...*Session) {
+	for _, s := range sessions {
+		(*heartbeat)(s).Expire()
+	}
+}

@@ -1,0 +1,106 @@
+package engineio
+
+import "github.com/myriad-rt/myriad/engineio/packet"
+
+// Hooks observe what sessions do, for logs, figures and tests. Each field may be nil. The functions
+// are called from the goroutines that serve sessions, also from many at once, and must not block.
+// Data of a packet is valid until they return and must not be changed.
+//
+// Node.js: the events of a session with the same names.
+type Hooks struct {
+	Open         func(s *Session)                                // the session has its handler
+	Close        func(s *Session, reason CloseReason, err error) // and is about to be told that it has ended
+	Packet       func(s *Session, p packet.Packet)               // a packet has been received
+	PacketCreate func(s *Session, p packet.Packet)               // a packet is about to be sent or queued
+	Flush        func(s *Session)                                // packets are about to be handed to the client or the kernel
+	Drain        func(s *Session)                                // packets that had to wait have been handed to the client
+	Heartbeat    func(s *Session)                                // a pong (v4) or ping (v3) has been received
+	Upgrading    func(s *Session)                                // the client probes another transport
+	Upgrade      func(s *Session)                                // the session has switched to it
+}
+
+// extra is what few sessions have.
+type extra struct {
+	hooks    *Hooks
+	value    any
+	closeErr error // set before flagClosed
+}
+
+// changeExtraLocked lets f change what the session has in addition.
+func (s *Session) changeExtraLocked(f func(*extra)) {
+	e := new(extra)
+	if old := s.extra.Load(); old != nil {
+		*e = *old
+	}
+	f(e)
+	s.extra.Store(e)
+}
+
+// SetHooks makes h observe the session, instead of Options.Hooks. It may be called at any time.
+func (s *Session) SetHooks(h *Hooks) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changeExtraLocked(func(e *extra) { e.hooks = h })
+}
+
+// Value returns what Options.Value returned for the request that opened the session, or nil.
+func (s *Session) Value() any {
+	if e := s.extra.Load(); e != nil {
+		return e.value
+	}
+	return nil
+}
+
+// hooks returns the hooks of the session or nil.
+func (s *Session) hooks() *Hooks {
+	if e := s.extra.Load(); e != nil && e.hooks != nil {
+		return e.hooks
+	}
+	return s.server.options.Hooks
+}
+
+func (s *Session) hookPacket(p packet.Packet) {
+	if h := s.hooks(); h != nil && h.Packet != nil {
+		h.Packet(s, p)
+	}
+}
+
+func (s *Session) hookCreate(p packet.Packet) {
+	if h := s.hooks(); h != nil && h.PacketCreate != nil {
+		h.PacketCreate(s, p)
+	}
+}
+
+// observed calls send, which sends on the transport, between the hooks for that. What has to be queued for a
+// polling client is flushed when it asks for it; what a WebSocket cannot take at once is drained later.
+func (s *Session) observed(send func() error) error {
+	h := s.hooks()
+	if h == nil || h.Flush == nil && h.Drain == nil {
+		return send()
+	}
+	flushes := s.Writable() || s.Transport() == WebSocket
+	if flushes && h.Flush != nil {
+		h.Flush(s)
+	}
+	err := send()
+	if flushes && h.Drain != nil && (s.Writable() || s.Transport() == Polling) {
+		h.Drain(s)
+	}
+	return err
+}
+
+// hook calls the function that of chooses, if there is one.
+func (s *Session) hook(of func(*Hooks) func(*Session)) {
+	if h := s.hooks(); h != nil {
+		if f := of(h); f != nil {
+			f(s)
+		}
+	}
+}
+
+func hookOpen(h *Hooks) func(*Session)      { return h.Open }
+func hookFlush(h *Hooks) func(*Session)     { return h.Flush }
+func hookDrain(h *Hooks) func(*Session)     { return h.Drain }
+func hookHeartbeat(h *Hooks) func(*Session) { return h.Heartbeat }
+func hookUpgrading(h *Hooks) func(*Session) { return h.Upgrading }
+func hookUpgrade(h *Hooks) func(*Session)   { return h.Upgrade }

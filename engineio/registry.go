@@ -1,0 +1,69 @@
+package engineio
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/myriad-rt/myriad/internal/idtable"
+)
+
+const registryShards = 64
+
+// registry finds sessions by id.
+type registry struct {
+	seed   maphash.Seed
+	count  atomic.Int64
+	shards [registryShards]struct {
+		mu       sync.RWMutex
+		closed   bool
+		sessions idtable.Table[*Session]
+	}
+}
+
+func newRegistry() *registry { return &registry{seed: maphash.MakeSeed()} }
+
+// add adds s unless its id is taken or the registry has been closed.
+func (r *registry) add(s *Session) bool {
+	shard := &r.shards[maphash.String(r.seed, s.ID())%registryShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.closed || shard.sessions.Get(s.ID()) != nil {
+		return false
+	}
+	shard.sessions.Put(s)
+	r.count.Add(1)
+	return true
+}
+
+// remove removes s and reports whether it was there.
+func (r *registry) remove(s *Session) bool {
+	shard := &r.shards[maphash.String(r.seed, s.ID())%registryShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if !shard.sessions.Delete(s) {
+		return false
+	}
+	r.count.Add(-1)
+	return true
+}
+
+func (r *registry) get(id string) *Session {
+	shard := &r.shards[maphash.String(r.seed, id)%registryShards]
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.sessions.Get(id)
+}
+
+// all returns the sessions; none is added any more if closing is true.
+func (r *registry) all(closing bool) []*Session {
+	all := make([]*Session, 0, r.count.Load())
+	for i := range r.shards {
+		shard := &r.shards[i]
+		shard.mu.Lock()
+		shard.closed = shard.closed || closing
+		all = shard.sessions.AppendTo(all)
+		shard.mu.Unlock()
+	}
+	return all
+}

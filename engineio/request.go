@@ -1,0 +1,307 @@
+package engineio
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unique"
+
+	"github.com/myriad-rt/myriad/internal/ident"
+	"github.com/myriad-rt/myriad/transport/polling"
+)
+
+// Request is the head of the HTTP request that opened a session. It is kept as two strings and parsed
+// when asked, so each call of a method that returns a map costs time and memory. It does not change.
+//
+// Clients of one kind send the same, apart from a few lines. What many have sent is kept once for all of
+// them, for as long as there is one.
+type Request struct {
+	own    string                // prelude, parts
+	shared unique.Handle[string] // parts
+}
+
+// prelude is what each request has of its own. As a string it is a byte of flags, five bytes for the time, and
+// id, address and key, of which those that have no size by a flag are preceded by theirs as a varint. So the
+// request of a usual client takes 48 bytes, which is a size of the allocator.
+type prelude struct {
+	flags   byte
+	id      string // of the session
+	address string // of the peer: as text, or IP and port as bytes
+	key     string // the 16 bytes that Sec-WebSocket-Key stands for
+}
+
+const (
+	hasPlainID = 1 << iota // of ident.Size bytes
+	hasIPv4
+	hasIPv6
+	hasKey
+	hasTLS
+)
+
+const issuedSize = 5 // bytes, for milliseconds
+
+// issuedSince is when the time in a prelude begins; it ends 34 years later.
+var issuedSince = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// newPrelude takes the address and the key, if it is one, from r.
+func newPrelude(id string, r *http.Request) (p prelude) {
+	p.id, p.address = id, r.RemoteAddr
+	if len(id) == ident.Size {
+		p.flags |= hasPlainID
+	}
+	if peer, err := netip.ParseAddrPort(p.address); err == nil && peer.String() == p.address && peer.Addr().Zone() == "" {
+		p.flags |= hasIPv6
+		if peer.Addr().Is4() {
+			p.flags ^= hasIPv6 | hasIPv4
+		}
+		p.address = string(binary.BigEndian.AppendUint16(peer.Addr().AsSlice(), peer.Port()))
+	}
+	if values := r.Header[keyName]; len(values) == 1 && len(values[0]) == 24 {
+		var key [18]byte
+		if n, err := strictBase64.Decode(key[:], []byte(values[0])); err == nil && n == 16 {
+			p.flags |= hasKey
+			p.key = string(key[:n])
+		}
+	}
+	if r.TLS != nil {
+		p.flags |= hasTLS
+	}
+	return p
+}
+
+func (p *prelude) append(dst []byte, issued time.Time) []byte {
+	dst = append(dst, p.flags)
+	for ms, i := issued.Sub(issuedSince).Milliseconds(), issuedSize-1; i >= 0; i-- {
+		dst = append(dst, byte(ms>>(8*i)))
+	}
+	if p.flags&hasPlainID == 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(p.id)))
+	}
+	dst = append(dst, p.id...)
+	if p.flags&(hasIPv4|hasIPv6) == 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(p.address)))
+	}
+	return append(append(dst, p.address...), p.key...)
+}
+
+// prelude returns the prelude of r and the parts that follow.
+func (r *Request) prelude() (p prelude, parts string) {
+	p.flags, parts = r.own[0], r.own[1+issuedSize:]
+	size := ident.Size
+	if p.flags&hasPlainID == 0 {
+		size, parts = cutSize(parts)
+	}
+	p.id, parts = parts[:size], parts[size:]
+	switch {
+	case p.flags&hasIPv4 != 0:
+		size = 4 + 2
+	case p.flags&hasIPv6 != 0:
+		size = 16 + 2
+	default:
+		size, parts = cutSize(parts)
+	}
+	p.address, parts = parts[:size], parts[size:]
+	if p.flags&hasKey != 0 {
+		p.key, parts = parts[:16], parts[16:]
+	}
+	return p, parts
+}
+
+// cutSize returns the varint at the beginning of s, and the rest.
+func cutSize(s string) (size int, rest string) {
+	v, n := binary.Uvarint([]byte(s[:min(len(s), binary.MaxVarintLen64)]))
+	return int(v), s[n:]
+}
+
+// A part of a request is a byte that says what it is, the length of the rest as a varint, and the rest.
+const (
+	partTarget = 't'
+	partHost   = 'h'
+	partField  = 'f' // of the header: name, colon, value
+)
+
+func appendPart(dst []byte, kind byte, value ...string) []byte {
+	size := 0
+	for _, v := range value {
+		size += len(v)
+	}
+	dst = binary.AppendUvarint(append(dst, kind), uint64(size))
+	for _, v := range value {
+		dst = append(dst, v...)
+	}
+	return dst
+}
+
+// cutPart returns the first of parts, and the others.
+func cutPart(parts string) (kind byte, value, rest string) {
+	size, rest := cutSize(parts[1:])
+	return parts[0], rest[:size], rest[size:]
+}
+
+const keyName = "Sec-Websocket-Key"
+
+// strictBase64 decodes only what encodes to the same text again.
+var strictBase64 = base64.StdEncoding.Strict()
+
+// newRequest returns the head of r for a session with this id. known decides what is shared.
+func newRequest(id string, r *http.Request, known *frequent) Request {
+	const own, shared = 0, 1
+	var space [2][512]byte
+	parts := [2][]byte{space[own][:0], space[shared][:0]}
+	p := newPrelude(id, r)
+	parts[own] = p.append(parts[own], time.Now())
+	place := func(name string, values ...string) int {
+		if known.add(name, values...) {
+			return shared
+		}
+		return own
+	}
+	target := r.RequestURI
+	if target == "" {
+		target = r.URL.RequestURI()
+	}
+	i := place(":target", target)
+	parts[i] = appendPart(parts[i], partTarget, target)
+	i = place(":host", r.Host)
+	parts[i] = appendPart(parts[i], partHost, r.Host)
+
+	// The same fields have to make the same string.
+	var nameSpace [32]string
+	names := nameSpace[:0]
+	for name := range r.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		values := r.Header[name]
+		if name == keyName && p.flags&hasKey != 0 {
+			continue
+		}
+		i := place(name, values...)
+		for _, value := range values {
+			parts[i] = appendPart(parts[i], partField, name, ":", value)
+		}
+	}
+	return Request{own: string(parts[own]), shared: unique.Make(string(parts[shared]))}
+}
+
+// parts calls yield for each part until it returns false. The values of a field are in their order.
+func (r *Request) parts(yield func(kind byte, value string) bool) {
+	_, own := r.prelude()
+	for _, rest := range [...]string{own, r.shared.Value()} {
+		for rest != "" {
+			var kind byte
+			var value string
+			if kind, value, rest = cutPart(rest); !yield(kind, value) {
+				return
+			}
+		}
+	}
+}
+
+// part returns the first part of a kind, or "".
+func (r *Request) part(kind byte) string {
+	for k, v := range r.parts {
+		if k == kind {
+			return v
+		}
+	}
+	return ""
+}
+
+func (r *Request) id() string {
+	if r.own[0]&hasPlainID != 0 {
+		return r.own[1+issuedSize:][:ident.Size]
+	}
+	p, _ := r.prelude()
+	return p.id
+}
+
+// RemoteAddr returns the address of the peer, IP and port, as net/http reports it.
+func (r *Request) RemoteAddr() string {
+	p, _ := r.prelude()
+	if p.flags&(hasIPv4|hasIPv6) == 0 {
+		return p.address
+	}
+	ip := len(p.address) - 2
+	addr, _ := netip.AddrFromSlice([]byte(p.address[:ip])) // its size is right
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16([]byte(p.address[ip:]))).String()
+}
+
+// URL returns the target of the request as it was sent: path and query.
+func (r *Request) URL() string { return r.part(partTarget) }
+
+// Host returns the host that the request was sent to.
+func (r *Request) Host() string { return r.part(partHost) }
+
+// Query returns the parameters of the query, decoded; of those with the same name the last.
+func (r *Request) Query() map[string]string {
+	values := make(map[string]string)
+	_, query, _ := strings.Cut(r.URL(), "?")
+	for query != "" {
+		var pair string
+		if pair, query, _ = strings.Cut(query, "&"); pair != "" {
+			name, value, _ := strings.Cut(pair, "=")
+			values[polling.DecodeForm(name)] = polling.DecodeForm(value)
+		}
+	}
+	return values
+}
+
+// Header returns the header fields, the host not among them.
+func (r *Request) Header() http.Header {
+	h := make(http.Header)
+	for kind, value := range r.parts {
+		if kind == partField {
+			name, value, _ := strings.Cut(value, ":")
+			h[name] = append(h[name], value)
+		}
+	}
+	if p, _ := r.prelude(); p.key != "" {
+		h[keyName] = []string{base64.StdEncoding.EncodeToString([]byte(p.key))}
+	}
+	return h
+}
+
+// Secure reports whether the request came over TLS.
+func (r *Request) Secure() bool { return r.own[0]&hasTLS != 0 }
+
+// Issued returns the time at which the session was opened.
+func (r *Request) Issued() time.Time {
+	var ms int64
+	for _, b := range []byte(r.own[1 : 1+issuedSize]) {
+		ms = ms<<8 | int64(b)
+	}
+	return issuedSince.Add(time.Duration(ms) * time.Millisecond)
+}
+
+// HTTP returns a new request with what is known of the first: method, target, header, host and remote
+// address, and a TLS field that is not nil if it came over TLS. It has no body, and context.Background().
+func (r *Request) HTTP() *http.Request {
+	request := (&http.Request{
+		Method:     http.MethodGet,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     r.Header(),
+		Body:       http.NoBody,
+		Host:       r.Host(),
+		RemoteAddr: r.RemoteAddr(),
+		RequestURI: r.URL(),
+	}).WithContext(context.Background())
+	var err error
+	if request.URL, err = url.ParseRequestURI(r.URL()); err != nil {
+		request.URL = &url.URL{Path: r.URL()}
+	}
+	if r.Secure() {
+		request.TLS = new(tls.ConnectionState)
+	}
+	return request
+}

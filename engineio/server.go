@@ -1,0 +1,380 @@
+package engineio
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/myriad-rt/myriad/internal/wheel"
+	"github.com/myriad-rt/myriad/transport/epoll"
+	"github.com/myriad-rt/myriad/transport/polling"
+)
+
+// Server opens sessions and hands them their requests. It is an [http.Handler]; all methods are safe
+// for concurrent use.
+type Server struct {
+	options  *Options
+	sessions *registry
+	frequent *frequent // of what opens sessions
+	wheel    *wheel.Wheel
+	polling  *polling.Config // nil if the transport is not enabled
+	sockets  *epoll.Server   // nil if the transport is not enabled
+
+	openTail, openTailPolling string // the data of the open packet behind the id
+
+	mu         sync.Mutex
+	middleware []func(http.Handler) http.Handler
+	chain      atomic.Pointer[http.Handler]
+
+	closing atomic.Bool // no session is opened any more
+	figures figures
+}
+
+// figures counts what Stats shows.
+type figures struct {
+	opened, refused, upgraded atomic.Uint64
+	closed                    [len(reasons)]atomic.Uint64
+}
+
+var reasons = [...]CloseReason{TransportClose, TransportError, PingTimeout, ParseError, ForcedClose}
+
+// Stats are figures of a Server since it was made.
+type Stats struct {
+	Sessions  int                    // open now
+	Opened    uint64                 // sessions
+	Upgraded  uint64                 // sessions that went from polling to WebSocket
+	Refused   uint64                 // requests answered with an error code
+	Closed    map[CloseReason]uint64 // sessions
+	WebSocket epoll.Stats
+}
+
+// NewServer returns a Server. It starts event loops, which Close or Shutdown ends. It returns an error
+// if o is nil, has no OnSession or a value that is out of range.
+func NewServer(o *Options) (*Server, error) {
+	options, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: options, sessions: newRegistry(), frequent: newFrequent(), wheel: wheel.New()}
+	if slices.Contains(options.Transports, Polling) {
+		s.polling = &polling.Config{
+			MaxBodyBytes:   options.MaxHTTPBufferSize,
+			MaxQueuedBytes: options.MaxQueuedBytes,
+			CompressFrom:   max(options.HTTPCompression.Threshold, 0),
+		}
+		if options.OnInitialHeaders != nil || options.OnHeaders != nil {
+			s.polling.Header = s.pollingHeader
+		}
+		if options.HTTPCompression.Disabled {
+			s.polling.CompressFrom = -1
+		}
+	}
+	if slices.Contains(options.Transports, WebSocket) {
+		s.sockets, err = epoll.NewServer(&epoll.Options{
+			Loops:             options.Loops,
+			MaxMessageBytes:   int64(options.MaxHTTPBufferSize),
+			MaxQueuedBytes:    options.MaxQueuedBytes,
+			PerMessageDeflate: options.PerMessageDeflate,
+			DisableEpoll:      options.DisableEpoll,
+			Logger:            options.Logger,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("engineio: %w", err)
+		}
+	}
+	var upgrades []string
+	if !options.DisableUpgrades {
+		for _, t := range []string{WebSocket, WebTransport} {
+			if slices.Contains(options.Transports, t) {
+				upgrades = append(upgrades, strconv.Quote(t))
+			}
+		}
+	}
+	tail := `,"upgrades":[%s],"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`
+	interval, timeout := options.PingInterval.Milliseconds(), options.PingTimeout.Milliseconds()
+	s.openTail = fmt.Sprintf(tail, "", interval, timeout, options.MaxHTTPBufferSize)
+	s.openTailPolling = fmt.Sprintf(tail, strings.Join(upgrades, ","), interval, timeout, options.MaxHTTPBufferSize)
+	s.buildChain()
+	return s, nil
+}
+
+// Use adds middleware to what requests pass before the Server looks at them, behind what has been
+// added before and behind CORS. It applies to requests whose path is served, WebSocket handshakes
+// among them: header fields that it sets are added to their answer. A middleware that does not call the next
+// handler has answered the request; see Refuse. Node.js: engine.use.
+func (s *Server) Use(middleware func(http.Handler) http.Handler) {
+	s.mu.Lock()
+	s.middleware = append(s.middleware, middleware)
+	s.mu.Unlock()
+	s.buildChain()
+}
+
+// IsPlain reports whether r can be served with a ResponseWriter that sends a response only when it is complete: no
+// middleware sees it, and its body is not refused for its size while it is being received.
+func (s *Server) IsPlain(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.middleware) == 0 && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
+}
+
+func (s *Server) buildChain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var h http.Handler = http.HandlerFunc(s.serve)
+	for _, m := range slices.Backward(s.middleware) {
+		h = m(h)
+	}
+	if s.options.CORSFunc == nil {
+		h = s.options.CORS.Handler(h)
+	} else {
+		h = s.corsFunc(h)
+	}
+	s.chain.Store(&h)
+}
+
+// corsFunc applies the policy that Options.CORSFunc returns for a request.
+func (s *Server) corsFunc(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		policy, err := s.options.CORSFunc(r)
+		if err != nil {
+			s.Refuse(w, r, err)
+			return
+		}
+		policy.Handler(next).ServeHTTP(w, r)
+	})
+}
+
+// ServeHTTP serves requests whose path begins with Options.Path, and answers others with status 404.
+// Requests to other paths, upgrades among them, never reach a Server that is mounted in a router, so
+// there is nothing that corresponds to the option destroyUpgrade of the reference.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.EscapedPath(), s.options.Path) {
+		http.NotFound(w, r)
+		return
+	}
+	defer s.survive(w, r)
+	(*s.chain.Load()).ServeHTTP(w, r)
+}
+
+// survive refuses a request whose middleware has panicked.
+func (s *Server) survive(w http.ResponseWriter, r *http.Request) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		s.options.Logger.Error("panic while serving a request", "remote", r.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
+		s.Refuse(w, r, fmt.Errorf("engineio: panic: %v", p))
+	}
+}
+
+// Refuse answers r as the reference does after an error in a middleware: with CodeBadRequest.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := refusal(r, CodeBadRequest, map[string]any{"name": "MIDDLEWARE_FAILURE"})
+	e.Err = err
+	s.refuse(w, e, s.isUpgrade(r))
+}
+
+// serve serves a request that has passed all middleware.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	upgrade := s.isUpgrade(r)
+	p := parseParams(r.URL.RawQuery)
+	session, e := s.verify(r, &p, upgrade)
+	switch {
+	case e != nil:
+		s.refuse(w, e, upgrade)
+	case upgrade:
+		s.serveUpgrade(w, r, &p, session)
+	case session == nil:
+		s.openPolling(w, r, &p)
+	default:
+		if session.servePolling(w, r) {
+			return
+		}
+		// The session ended, or switched transports, in the meantime.
+		if _, e = s.verify(r, &p, upgrade); e == nil {
+			e = refusal(r, CodeUnknownSession, map[string]any{"sid": p.sid})
+		}
+		s.refuse(w, e, false)
+	}
+}
+
+// isUpgrade reports whether r asks for another protocol. Without the WebSocket transport such
+// requests are ordinary ones, as in the reference.
+func (s *Server) isUpgrade(r *http.Request) bool {
+	return s.sockets != nil && r.Header.Get("Upgrade") != "" &&
+		slices.ContainsFunc(r.Header["Connection"], func(value string) bool {
+			return strings.Contains(strings.ToLower(value), "upgrade")
+		})
+}
+
+// refuse answers a request with an error code.
+func (s *Server) refuse(w http.ResponseWriter, e *ConnectionError, upgrade bool) {
+	s.figures.refused.Add(1)
+	if s.options.OnConnectionError != nil {
+		s.options.OnConnectionError(e)
+	}
+	answer := e.answer
+	if answer == "" {
+		answer = e.Message
+	}
+	if upgrade {
+		refuseUpgrade(w, http.StatusBadRequest, answer)
+	} else {
+		status := http.StatusBadRequest
+		if e.Code == CodeForbidden {
+			status = http.StatusForbidden
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"code":%d,"message":%s}`, e.Code, quoteJSON(answer))
+	}
+}
+
+// refusalTimeout is how long a client may take to receive the refusal of an upgrade.
+const refusalTimeout = 5 * time.Second
+
+// refuseUpgrade answers an upgrade with text and closes the connection.
+func refuseUpgrade(w http.ResponseWriter, status int, text string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if errors.Is(err, http.ErrHijacked) {
+		return // after a panic: the connection is not ours any more
+	}
+	if err != nil {
+		h := w.Header()
+		h.Set("Connection", "close")
+		h.Set("Content-Type", "text/html")
+		h.Set("Content-Length", strconv.Itoa(len(text)))
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(text))
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(refusalTimeout))
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: %d\r\n\r\n%s",
+		status, http.StatusText(status), len(text), text)
+}
+
+// quoteJSON returns s as a JSON string, without the escapes that protect HTML.
+func quoteJSON(s string) string {
+	if plain(s) {
+		return `"` + s + `"`
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string can always be encoded
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// plain reports whether s consists of the characters of URL-safe base64, as ids do by default.
+func plain(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// pollingHeader completes the header of a successful response of the polling transport.
+func (s *Server) pollingHeader(h http.Header, r *http.Request) {
+	if s.options.OnInitialHeaders != nil && parseParams(r.URL.RawQuery).sid == "" {
+		s.options.OnInitialHeaders(h, r)
+	}
+	if s.options.OnHeaders != nil {
+		s.options.OnHeaders(h, r)
+	}
+}
+
+// ClientsCount returns the number of sessions that have not ended.
+func (s *Server) ClientsCount() int { return int(s.sessions.count.Load()) }
+
+// Sessions returns the sessions that have not ended.
+func (s *Server) Sessions() []*Session { return s.sessions.all(false) }
+
+// Session returns the session with this id, or nil if there is none or it is just being opened.
+func (s *Server) Session(id string) *Session {
+	if session := s.sessions.get(id); session != nil && session.flags.Load()&flagOpened != 0 {
+		return session
+	}
+	return nil
+}
+
+// Stats returns the present figures.
+func (s *Server) Stats() Stats {
+	stats := Stats{
+		Sessions: s.ClientsCount(),
+		Opened:   s.figures.opened.Load(),
+		Upgraded: s.figures.upgraded.Load(),
+		Refused:  s.figures.refused.Load(),
+		Closed:   make(map[CloseReason]uint64, len(reasons)),
+	}
+	for i, reason := range reasons {
+		stats.Closed[reason] = s.figures.closed[i].Load()
+	}
+	if s.sockets != nil {
+		stats.WebSocket = s.sockets.Stats()
+	}
+	return stats
+}
+
+// closeGrace is how long Close waits for peers to answer close frames.
+const closeGrace = time.Second
+
+// Close ends all sessions at once with ForcedClose, losing what is queued for polling clients, and
+// releases everything; no session is opened any more. WebSocket clients are given a second to
+// answer. Close may be called from Handler.Run, but not from other methods of a Handler. It returns nil.
+func (s *Server) Close() error {
+	s.closing.Store(true)
+	for _, session := range s.sessions.all(true) {
+		session.Discard()
+	}
+	if s.sockets != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+		defer cancel()
+		_ = s.sockets.Close(ctx) // peers that do not answer are what the limit is for
+	}
+	s.wheel.Close()
+	return nil
+}
+
+// Shutdown is like Close, but delivers what is queued first: sessions are closed as by Session.Close,
+// and those that are left when ctx is done as by Close. It then returns the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.closing.Store(true)
+	for _, session := range s.sessions.all(true) {
+		session.Close()
+	}
+	err := s.drained(ctx)
+	// If little time is left, Close gives peers the moment that they need to take the close frame.
+	if end, ok := ctx.Deadline(); s.sockets != nil && err == nil && (!ok || time.Until(end) > closeGrace) {
+		err = s.sockets.Close(ctx)
+	}
+	_ = s.Close() // always nil
+	return err
+}
+
+// drained waits until there is no session or ctx is done.
+func (s *Server) drained(ctx context.Context) error {
+	const longest = 100 * time.Millisecond
+	for wait := time.Millisecond; s.ClientsCount() > 0; wait = min(2*wait, longest) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}

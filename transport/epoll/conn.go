@@ -1,0 +1,356 @@
+package epoll
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/bytebufferpool"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// State of a Conn. The first row is the way of a connection that Close ends, each flag being added
+// to those before:
+//
+//	0 ─ started ─ closing ──────── received ── dead     Close, then the peer's close frame
+//	                 ├──────────── received ── dead     the peer's close frame, answered
+//	                 ├─ failed ─── halfClosed ─ broken ─ dead     protocol error, then the peer ends TCP
+//	                 └─ broken ─────────────── dead     Abort, time-out, slow peer, TCP connection lost
+//
+// With closing, HandleClose is due; told says that it has been called. The rest is dealt with by the
+// carrier alone.
+const (
+	started    = 1 << iota // the carrier reads
+	paused                 // no reading until Resume
+	closing                // nothing is sent any more and no message delivered
+	failed                 // a close frame told the peer that it broke the protocol; its bytes are ignored
+	received               // the peer's close frame has come, ours is sent or queued
+	halfClosed             // TCP is shut down for writing
+	mute                   // the peer does not receive any more; it may have sent something, though
+	broken                 // to be closed without waiting for anything
+	dead                   // closed
+	told                   // HandleClose has been called
+	signalled              // the carrier will look at the Conn
+	timed                  // the carrier closes it after CloseTimeout
+	reading                // epoll: armed for reading
+	writing                // epoll: armed for writing; goroutine: the writer runs
+	corked                 // what is sent is queued
+	unwatched              // epoll: taken out because the end of TCP is reported all the time, but it is paused
+
+	// formatShift is where the transport.Format begins, which never changes.
+	formatShift = 24
+
+	// deaf says that the peer's bytes have no meaning any more.
+	deaf = failed | received | broken | dead
+)
+
+// Conn is one WebSocket connection. It implements [transport.Conn]; how its Handler is called is
+// said in the documentation of the package.
+type Conn struct {
+	mu      sync.Mutex
+	state   atomic.Uint32
+	fd      int32             // epoll: descriptor, -1 after it was closed
+	by      *carrier          // who moves the bytes: a pointer, which takes half of what the interface does
+	handler transport.Handler // changed by those who may call it; nil after HandleClose
+	in      *incoming         // belongs to those who may call handler
+
+	out        *queue   // nil if nothing is queued
+	err        *error   // for HandleClose; nil if there is none
+	deflate    *deflate // nil if permessage-deflate has not been negotiated; immutable
+	slot       uint32
+	generation uint32 // epoll: with slot the identity in the loop; 0 before Start
+}
+
+var _ transport.Conn = (*Conn)(nil)
+
+// carrier moves the bytes of a Conn. Its methods except server are called with Conn.mu held, do not
+// block, and do not call the Handler.
+type carrier interface {
+	server() *Server
+	// start begins reading, and writing what is queued. If that is impossible, it ends c.
+	start(c *Conn)
+	// write writes as much of b as it can without waiting. There is no queue.
+	write(c *Conn, b []byte) (n int, err error)
+	// writeQueue writes as much of the queue as it can without waiting.
+	writeQueue(c *Conn) (n int, err error)
+	// watch makes the carrier read unless c is paused, and write what is queued.
+	watch(c *Conn)
+	// signal has the carrier act on closing and broken soon.
+	signal(c *Conn)
+}
+
+func (c *Conn) carrier() carrier { return *c.by }
+
+func (c *Conn) options() *Options { return &c.carrier().server().options }
+
+func (c *Conn) format() transport.Format { return transport.Format(c.state.Load() >> formatShift) }
+
+func (c *Conn) has(flags uint32) bool { return c.state.Load()&flags != 0 }
+
+// Start sends the answer to the handshake with all that has been sent so far, in one write, and
+// begins reading for h. It is called once. If the connection has closed by then, h only hears of that.
+//
+// h may be called before Start returns, but not by Start itself.
+func (c *Conn) Start(h transport.Handler) {
+	if h == nil {
+		panic("epoll: Start with a nil Handler")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler = h
+	if c.has(closing) {
+		c.signal()
+		return
+	}
+	c.startLocked()
+	if c.carrier().server().closing.Load() {
+		c.closeLocked(transport.CloseGoingAway)
+	}
+}
+
+// startLocked writes what is queued and begins reading.
+func (c *Conn) startLocked() {
+	c.state.Or(started)
+	c.flushLocked()
+	c.carrier().start(c)
+}
+
+// SetHandler makes h the Handler from the next message on. It may only be called by HandleMessage of
+// the present one, on the goroutine that it was called on. If a message that was read together with
+// the present one asked for Run, it is h whose Run is called.
+func (c *Conn) SetHandler(h transport.Handler) { c.handler = h }
+
+// Send implements [transport.Conn].
+func (c *Conn) Send(m *transport.Message) error {
+	if c.deflate != nil && !m.NoCompress {
+		return c.sendMessageDeflated(m)
+	}
+	frames := m.Frames(c.format())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendLocked(frames, m.Shared())
+}
+
+// SendText implements [transport.Conn].
+func (c *Conn) SendText(payload string) error {
+	b := buffers.Get()
+	defer buffers.Put(b)
+	b.B = append(transport.AppendHeader(b.B, transport.OpText, len(payload)), payload...)
+	if c.deflate != nil {
+		return c.sendDeflated(b.B)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendLocked(b.B, false)
+}
+
+var buffers bytebufferpool.Pool
+
+// sendFrame sends one frame unless the connection is closing.
+func (c *Conn) sendFrame(op transport.Op, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sendFrameLocked(op, payload)
+}
+
+func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
+	b := buffers.Get()
+	defer buffers.Put(b)
+	b.B = append(transport.AppendHeader(b.B, op, len(payload)), payload...)
+	c.sendLocked(b.B, false)
+}
+
+// Writable implements [transport.Conn]. It is false before Start and after the connection has closed.
+func (c *Conn) Writable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out == nil && !c.has(closing|mute|corked)
+}
+
+// Cork implements [transport.Conn].
+func (c *Conn) Cork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.has(closing) {
+		c.state.Or(corked)
+	}
+}
+
+// Uncork implements [transport.Conn].
+func (c *Conn) Uncork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.uncorkLocked()
+}
+
+func (c *Conn) uncorkLocked() {
+	if !c.has(corked) {
+		return
+	}
+	c.state.And(^uint32(corked))
+	if !c.has(started) {
+		return
+	}
+	c.flushLocked()
+	if c.out != nil {
+		c.carrier().watch(c)
+	}
+}
+
+// Pause implements [transport.Conn].
+func (c *Conn) Pause() { c.setPaused(true) }
+
+// Resume implements [transport.Conn].
+func (c *Conn) Resume() { c.setPaused(false) }
+
+func (c *Conn) setPaused(yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.has(closing) || c.has(paused) == yes {
+		return
+	}
+	if yes {
+		c.state.Or(paused)
+	} else {
+		c.state.And(^uint32(paused))
+	}
+	if c.has(started) {
+		c.carrier().watch(c)
+	}
+}
+
+// Close implements [transport.Conn]. HandleClose follows at once, on another goroutine; the peer is
+// given Options.CloseTimeout for its answer. Before Start, Close sends the answer to the handshake first.
+func (c *Conn) Close(code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closeLocked(code)
+}
+
+func (c *Conn) closeLocked(code int) {
+	if c.has(closing) {
+		return
+	}
+	c.uncorkLocked()
+	var payload [2]byte
+	c.sendFrameLocked(transport.OpClose, appendCode(payload[:0], code))
+	c.endLocked(0, nil)
+	if !c.has(started | broken) {
+		c.startLocked()
+	}
+}
+
+// Abort implements [transport.Conn].
+func (c *Conn) Abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(broken, nil)
+}
+
+// fail ends the connection because the peer broke the protocol.
+func (c *Conn) fail(err *transport.ProtocolError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.has(closing) {
+		c.endLocked(broken, nil)
+		return
+	}
+	c.carrier().server().protocolErrors.Add(1)
+	c.uncorkLocked()
+	var payload [2]byte
+	c.sendFrameLocked(transport.OpClose, appendCode(payload[:0], err.Code))
+	c.endLocked(failed, err)
+}
+
+// peerClosed takes a valid close frame. As in the reference, the answer repeats code and reason.
+func (c *Conn) peerClosed(payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.has(closing) {
+		c.uncorkLocked()
+		c.sendFrameLocked(transport.OpClose, payload)
+	}
+	c.endLocked(received, nil)
+}
+
+// lost ends the connection because the peer cannot be read any more. err is nil if the peer ended it.
+func (c *Conn) lost(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(broken, err)
+}
+
+// endLocked adds closing and flags to the state and has the carrier do what follows from that. err
+// goes to the handler unless the connection is closing already.
+func (c *Conn) endLocked(flags uint32, err error) {
+	if !c.has(closing) && err != nil {
+		kept := err // so that err is in the heap for this case alone
+		c.err = &kept
+	}
+	if c.has(mute) {
+		flags |= broken
+	}
+	c.state.Or(closing | flags)
+	if c.deflate != nil {
+		c.deflate.sent = nil // nothing is compressed any more
+	}
+	if c.has(paused) {
+		// The peer's close frame has to be read.
+		c.state.And(^uint32(paused))
+		if c.has(started) {
+			c.carrier().watch(c)
+		}
+	}
+	c.signal()
+}
+
+// signal has the carrier call duties soon.
+func (c *Conn) signal() {
+	if !c.has(signalled) {
+		c.state.Or(signalled)
+		c.carrier().signal(c)
+	}
+}
+
+// duties says what the carrier has to do about a Conn that it was signalled. If tell is not nil, the
+// caller calls HandleClose with err; it is the only one to be told so.
+func (c *Conn) dutiesLocked() (tell transport.Handler, act action, err error) {
+	state := c.state.Load()
+	if state&closing == 0 {
+		return nil, actNone, nil
+	}
+	if state&told == 0 && c.handler != nil {
+		c.state.Or(told)
+		tell, c.handler = c.handler, nil
+		if c.err != nil {
+			err = *c.err
+		}
+	}
+	switch {
+	case state&dead != 0:
+	case state&broken != 0, state&received != 0 && c.out == nil:
+		act = actClose
+	case state&failed != 0 && state&halfClosed == 0 && c.out == nil:
+		// Closing at once would answer bytes that still arrive with a reset, and that would
+		// discard the close frame before the peer has read it.
+		c.state.Or(halfClosed)
+		act = actHalfClose
+	}
+	return tell, act, err
+}
+
+type action uint8
+
+const (
+	actNone action = iota
+	actHalfClose
+	actClose
+)
+
+// appendCode appends the payload of a close frame.
+func appendCode(dst []byte, code int) []byte {
+	if code == transport.CloseNone {
+		return dst
+	}
+	return append(dst, byte(code>>8), byte(code))
+}

@@ -1,0 +1,184 @@
+package epoll
+
+import (
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// guardTick is how often the guard looks at the loops. A Run that it sees twice has lasted for
+	// one to two ticks.
+	guardTick = time.Millisecond
+	// guardMaxTick is how often it looks when no loop has had to be taken over for a long time: on some
+	// machines, waking up a thousand times a second takes several percent of a core.
+	guardMaxTick = 8 * time.Millisecond
+	// guardTrust is the number of ticks with Runs, none of which blocked, after which the tick doubles.
+	guardTrust = 1000
+	// guardRest is the time without any Run after which the guard goes to sleep.
+	guardRest = 16 * time.Millisecond
+)
+
+// guard takes loops away from owners that stay in a Run.
+//
+// The word of a loop is the number of its owner in the upper half and, in the lower half, a counter
+// that is odd during a Run. The owner counts before and after a Run. If the guard sees the same odd
+// word twice, it puts the number of the next owner into it and starts that; the old owner finds the word
+// changed when it wants to count.
+type guard struct {
+	owner   *Server
+	loops   []*loop
+	resting atomic.Bool
+	wake    chan struct{} // one token for each rest that enter ends
+	stopped chan struct{}
+	once    sync.Once // closes stopped
+}
+
+func newGuard(s *Server, loops []*loop) *guard {
+	return &guard{owner: s, loops: loops, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+}
+
+// enter is called by the owner of l before a Run. The result is for leave.
+func (g *guard) enter(l *loop) (word uint64) {
+	word = count(l.word.Load())
+	l.word.Store(word)
+	if g.resting.Load() && g.resting.CompareAndSwap(true, false) {
+		g.wake <- struct{}{}
+	}
+	return word
+}
+
+// leave is called after a Run. It reports whether the caller still owns l.
+func (g *guard) leave(l *loop, word uint64) bool {
+	return l.word.CompareAndSwap(word, count(word))
+}
+
+// seize makes the next goroutine the owner of l, unless the word has changed.
+func (g *guard) seize(l *loop, word uint64) bool {
+	return l.word.CompareAndSwap(word, uint64(ownerOf(word)+1)<<32)
+}
+
+func ownerOf(word uint64) uint32 { return uint32(word >> 32) }
+
+func count(word uint64) uint64 { return uint64(ownerOf(word))<<32 | uint64(uint32(word)+1) }
+
+func running(word uint64) bool { return word&1 != 0 }
+
+// watch is the goroutine of the guard.
+func (g *guard) watch() {
+	pprof.SetGoroutineLabels(guardLabel)
+	seen := make([]uint64, len(g.loops))
+	pace := pace{tick: guardTick}
+	for !g.ended() {
+		if pace.idle >= guardRest {
+			g.rest(seen)
+			pace.idle = 0
+		}
+		time.Sleep(pace.tick)
+		pace.next(g.look(seen))
+	}
+}
+
+// pace decides how often the guard looks at the loops.
+type pace struct {
+	tick  time.Duration
+	trust int           // ticks with Runs since tick was set
+	idle  time.Duration // without any Run
+}
+
+// next takes what was seen after a tick.
+func (p *pace) next(active, seized bool) {
+	switch {
+	case seized:
+		*p = pace{tick: guardTick}
+	case active:
+		p.idle = 0
+		if p.trust++; p.trust >= guardTrust && p.tick < guardMaxTick {
+			p.tick *= 2
+			p.trust = 0
+		}
+	default:
+		p.idle += p.tick
+	}
+}
+
+// rest returns when there is a Run.
+func (g *guard) rest(seen []uint64) {
+	g.resting.Store(true)
+	// A Run that began before has not ended the rest.
+	if active, _ := g.look(seen); active && g.resting.CompareAndSwap(true, false) {
+		return
+	}
+	select {
+	case <-g.wake:
+	case <-g.stopped:
+	}
+}
+
+// look seizes loops whose Run was seen before. It reports whether there has been any Run since, and
+// whether it has seized a loop.
+func (g *guard) look(seen []uint64) (active, seized bool) {
+	for i, l := range g.loops {
+		word := l.word.Load()
+		if word != seen[i] {
+			active = true
+		} else if running(word) && g.seize(l, word) {
+			seized = true
+			g.owner.takeovers.Add(1)
+			l.detach.blocked()
+			go l.serve()
+		}
+		seen[i] = word
+	}
+	return active, seized
+}
+
+// stop ends the guard of loops that have ended.
+func (g *guard) stop() { g.once.Do(func() { close(g.stopped) }) }
+
+func (g *guard) ended() bool {
+	select {
+	case <-g.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+const (
+	minDetached = 64
+	maxDetached = 8192
+	calmRuns    = 1024
+)
+
+// detach decides whether a Run is given its own goroutine. That costs more than running it on the
+// loop, but many handlers that wait at the same time would otherwise delay the loop one after the
+// other. After a Run that blocked, the next 64 are detached; twice as many if it happens again before
+// 1024 others were quick.
+type detach struct {
+	left  int // Runs that are still to be detached
+	level int
+	calm  int // quick Runs since the last one that blocked
+}
+
+func (d *detach) due() bool {
+	if d.left == 0 {
+		return false
+	}
+	d.left--
+	return true
+}
+
+func (d *detach) blocked() {
+	d.level = min(max(2*d.level, minDetached), maxDetached)
+	d.left = d.level
+	d.calm = 0
+}
+
+func (d *detach) quick() {
+	if d.calm++; d.calm == calmRuns {
+		d.calm = 0
+		d.level = 0
+	}
+}

@@ -1,0 +1,29 @@
+package epoll
+
+import (
+	"context"
+	"runtime/pprof"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// In profiles, the goroutines of this package have a label with the key "myriad". Those that a handler
+// starts inherit it.
+var (
+	loopLabel   = label("event loop") // and the handlers that run on it
+	guardLabel  = label("guard")
+	workerLabel = label("worker")     // handlers that were given a goroutine
+	connLabel   = label("connection") // reading or writing where there is no epoll
+
+	watcherLabel = label("watcher") // of HTTP connections
+)
+
+func label(value string) context.Context {
+	return pprof.WithLabels(context.Background(), pprof.Labels("myriad", value))
+}
+
+// work is a worker: a goroutine for one Run.
+func work(h transport.Handler, c transport.Conn) {
+	pprof.SetGoroutineLabels(workerLabel)
+	h.Run(c)
+}

@@ -1,0 +1,532 @@
+package epoll
+
+import (
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+const (
+	readBuffer = 64 << 10 // bytes
+	maxEvents  = 128      // that are taken from the kernel at once
+	yieldAfter = 8        // batches without waiting until other goroutines get their turn
+	pageSize   = 1024     // connections in one page of a loop's table
+)
+
+// readable are the events after which a connection is read.
+const readable = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+
+// loop is the carrier of the connections of one epoll descriptor.
+//
+// A loop is run by one goroutine at a time, its owner. Fields that are not said to be shared belong to
+// the owner. A goroutine owns the loop until it finds, after a Run, that the guard has given the loop
+// to another one. It then returns without touching the loop again: what is left of its batch of events
+// is reported anew, because epoll is level-triggered, and everything else to be done is in pending.
+type loop struct {
+	owner *Server
+	self  carrier // the loop; Conn.by points here
+	guard *guard
+	word  atomic.Uint64 // see guard
+
+	buf     []byte
+	poll    func(uintptr) bool // fills events and the two below
+	found   int
+	errno   syscall.Errno
+	events  [maxEvents]unix.EpollEvent
+	ready   [maxEvents]*Conn // of the events
+	batches int              // since the loop has waited
+	current *Conn            // whose handler may be running
+	timers  timers
+	detach  detach
+
+	mu       sync.Mutex // guards the following, which are shared
+	table    []*[pageSize]*Conn
+	free     []uint32 // slots
+	used     uint32   // slots that were ever used
+	count    int      // connections in table
+	last     uint32   // generation given last
+	pending  []*Conn  // signalled
+	handled  int      // of pending
+	waiting  bool     // in a wait that signal must interrupt
+	stopping bool
+	released bool // descriptors are closed, no goroutine is left
+	fds      descriptors
+	done     chan struct{} // closed with released
+}
+
+func newLoop(s *Server) (*loop, error) {
+	fds, err := openDescriptors()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{owner: s, fds: fds, buf: make([]byte, readBuffer), done: make(chan struct{})}
+	l.self = l
+	l.poll = func(fd uintptr) bool {
+		l.found, l.errno = rawPoll(int(fd), l.events[:])
+		return l.found != 0 || l.errno != 0
+	}
+	return l, nil
+}
+
+// serve runs the loop until it is stopped or lost.
+func (l *loop) serve() {
+	pprof.SetGoroutineLabels(loopLabel)
+	owner, returned := ownerOf(l.word.Load()), false
+	defer func() {
+		if !returned {
+			l.revive(owner)
+		}
+	}()
+	for l.turn() {
+	}
+	returned = true
+}
+
+// revive gives the loop another goroutine if a handler has ended the one of owner with runtime.Goexit.
+// A panic passes here as well, but it ends the program.
+func (l *loop) revive(owner uint32) {
+	for {
+		word := l.word.Load()
+		if ownerOf(word) != owner {
+			return
+		}
+		if l.guard.seize(l, word) {
+			break
+		}
+	}
+	l.owner.options.Logger.Error("handler ended the goroutine of an event loop", slog.String("transport", "websocket"))
+	if c := l.current; c != nil {
+		c.Abort()
+	}
+	go l.serve()
+}
+
+// turn handles one batch of events and then what is pending. It returns false if the loop has ended for this goroutine.
+func (l *loop) turn() bool {
+	n := l.wait()
+	for i := range n {
+		c := l.ready[i]
+		l.ready[i] = nil
+		if c != nil && !l.handle(c, l.events[i].Events) {
+			return false
+		}
+	}
+	for c := l.nextPending(); c != nil; c = l.nextPending() {
+		l.current = c
+		if !l.settle(c) {
+			return false
+		}
+	}
+	l.current = nil
+	l.expire()
+	return !l.stopped()
+}
+
+// wait returns the number of events; ready holds their connections.
+func (l *loop) wait() int {
+	n, errno := rawPoll(l.fds.epoll, l.events[:])
+	if l.batches++; n > 0 && l.batches >= yieldAfter {
+		l.batches = 0
+		runtime.Gosched()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n == 0 && errno == 0 && len(l.pending) == 0 && !l.stopping {
+		l.batches = 0
+		l.waiting = true
+		l.mu.Unlock()
+		l.found, l.errno = 0, 0
+		l.fds.wait(l.timers.deadline(), l.poll)
+		n, errno = l.found, l.errno
+		l.mu.Lock()
+		l.waiting = false
+	}
+	if errno != 0 {
+		if errno != unix.EINTR {
+			// There is no way to go on, and none to get here but a fault of this package.
+			panic(os.NewSyscallError("epoll_wait", errno))
+		}
+		return 0
+	}
+	for i := range n {
+		event := &l.events[i]
+		if event.Pad == 0 {
+			l.fds.awake()
+			continue
+		}
+		l.ready[i] = l.lookup(uint32(event.Fd), uint32(event.Pad))
+	}
+	return n
+}
+
+// lookup returns a connection of the table, or nil if it has closed. l.mu is held.
+func (l *loop) lookup(slot, generation uint32) *Conn {
+	page := int(slot / pageSize)
+	if page >= len(l.table) {
+		return nil
+	}
+	if c := l.table[page][slot%pageSize]; c != nil && c.generation == generation {
+		return c
+	}
+	return nil
+}
+
+// handle reads c, or writes its queue, as events say. It returns false if the loop is lost.
+func (l *loop) handle(c *Conn, events uint32) bool {
+	l.current = c
+	if events&unix.EPOLLOUT != 0 {
+		l.flush(c)
+	}
+	if events&readable == 0 || c.has(dead) {
+		return true
+	}
+	if c.has(paused) {
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			l.unwatch(c)
+		}
+		return true
+	}
+	run := c.feedEarly()
+	for {
+		n, errno := rawRead(c.fd, l.buf)
+		if errno == unix.EAGAIN || errno == unix.EINTR {
+			break
+		}
+		if errno != 0 {
+			c.lost(lostError(os.NewSyscallError("read", errno)))
+			break
+		}
+		if n == 0 {
+			c.lost(nil)
+			break
+		}
+		run = c.feed(l.buf[:n]) || run
+		// One read for each event keeps connections equal. If the peer has ended the connection, the
+		// rest is read at once to find the end.
+		if events&unix.EPOLLRDHUP == 0 || c.has(paused) {
+			break
+		}
+	}
+	return !run || l.run(c)
+}
+
+// run calls Run of c's handler. It returns false if the loop is lost.
+func (l *loop) run(c *Conn) bool {
+	h := c.handler
+	h.HandleBatch(c)
+	if l.detach.due() {
+		go work(h, c)
+		return true
+	}
+	word := l.guard.enter(l)
+	h.Run(c)
+	if !l.guard.leave(l, word) {
+		return false
+	}
+	l.detach.quick()
+	return true
+}
+
+// flush writes the queue of c and tells the handler when it is empty.
+func (l *loop) flush(c *Conn) {
+	c.mu.Lock()
+	if c.has(dead) || c.out == nil {
+		c.mu.Unlock()
+		return
+	}
+	c.flushLocked()
+	drained := c.out == nil && !c.has(closing|mute)
+	if c.out == nil {
+		l.watch(c)
+		if c.has(closing) {
+			c.signal()
+		}
+	}
+	c.mu.Unlock()
+	if drained {
+		c.handler.HandleDrain(c)
+	}
+}
+
+// nextPending takes a connection that was signalled.
+func (l *loop) nextPending() *Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.handled == len(l.pending) {
+		clear(l.pending)
+		l.pending = l.pending[:0]
+		l.handled = 0
+		return nil
+	}
+	c := l.pending[l.handled]
+	l.handled++
+	return c
+}
+
+// settle does what c was signalled for. It returns false if the loop is lost.
+func (l *loop) settle(c *Conn) bool {
+	c.mu.Lock()
+	c.state.And(^uint32(signalled))
+	useless := c.has(broken)
+	c.mu.Unlock()
+	if !useless && c.feedEarly() {
+		return l.run(c) // if c has to be closed as well, it has been signalled again
+	}
+
+	c.mu.Lock()
+	tell, act, err := c.dutiesLocked()
+	switch act {
+	case actHalfClose:
+		unix.Shutdown(int(c.fd), unix.SHUT_WR)
+	case actClose:
+		l.closeLocked(c)
+	}
+	if c.has(closing) && !c.has(dead|timed) {
+		c.state.Or(timed)
+		l.timers.add(c.slot, c.generation, l.owner.options.CloseTimeout)
+	}
+	c.mu.Unlock()
+	if tell != nil {
+		tell.HandleClose(c, err)
+	}
+	return true
+}
+
+// closeLocked closes the descriptor of c.
+func (l *loop) closeLocked(c *Conn) {
+	c.state.Or(dead)
+	if c.err != nil && *c.err == transport.ErrSlowPeer {
+		// The kernel would keep what it has taken for a peer that does not read.
+		unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(int(c.fd))
+	c.fd = -1
+	c.out = nil
+	c.settleInput(true)
+	l.owner.open.Add(-1)
+	if c.generation != 0 {
+		l.remove(c)
+	}
+}
+
+// expire closes connections whose peers have not done their part of closing in time.
+func (l *loop) expire() {
+	for !l.timers.empty() {
+		t := l.timers.next()
+		l.mu.Lock()
+		c := l.lookup(t.slot, t.generation)
+		l.mu.Unlock()
+		if c != nil {
+			if t.at > time.Since(epoch) {
+				return
+			}
+			c.lost(nil) // leads to settle in the next turn
+		}
+		l.timers.drop()
+	}
+}
+
+// stopped reports whether the loop has been stopped. If so, it aborts all connections and releases the
+// loop.
+func (l *loop) stopped() bool {
+	l.mu.Lock()
+	stopping := l.stopping
+	l.mu.Unlock()
+	if !stopping {
+		return false
+	}
+	for _, c := range l.appendConns(nil) {
+		c.Abort()
+	}
+	l.release()
+	return true
+}
+
+// release closes the descriptors of the loop and deals with the connections that were signalled. Those
+// that are signalled later have not been started, or have been closed.
+func (l *loop) release() {
+	for c := l.nextPending(); c != nil; c = l.nextPending() {
+		l.settle(c)
+	}
+	l.mu.Lock()
+	rest := l.pending[l.handled:]
+	l.released = true
+	l.mu.Unlock()
+	for _, c := range rest {
+		l.settle(c)
+	}
+	l.fds.close()
+	close(l.done)
+}
+
+// stop makes the owner end the loop.
+func (l *loop) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopping && !l.released {
+		l.stopping = true
+		l.fds.wake()
+	}
+}
+
+// appendConns appends the started connections to dst.
+func (l *loop) appendConns(dst []*Conn) []*Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, page := range l.table {
+		for _, c := range page {
+			if c != nil {
+				dst = append(dst, c)
+			}
+		}
+	}
+	return dst
+}
+
+func (l *loop) server() *Server { return l.owner }
+
+// start implements carrier.
+func (l *loop) start(c *Conn) {
+	if c.in != nil {
+		c.signal() // for what has been read with the handshake
+	}
+	l.mu.Lock()
+	refuse := l.stopping
+	if !refuse {
+		l.insert(c)
+	}
+	l.mu.Unlock()
+	if refuse {
+		c.endLocked(broken, nil)
+		return
+	}
+	if err := l.fds.control(unix.EPOLL_CTL_ADD, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
+		c.endLocked(broken, err)
+	}
+}
+
+// insert gives c a slot and a generation. l.mu is held.
+func (l *loop) insert(c *Conn) {
+	if n := len(l.free); n > 0 {
+		c.slot = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		c.slot = l.used
+		l.used++
+		if int(c.slot/pageSize) == len(l.table) {
+			l.table = append(l.table, new([pageSize]*Conn))
+		}
+	}
+	if l.last++; l.last == 0 {
+		l.last++ // 0 is the eventfd
+	}
+	c.generation = l.last
+	l.table[c.slot/pageSize][c.slot%pageSize] = c
+	l.count++
+}
+
+// remove takes c out of the table.
+func (l *loop) remove(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table[c.slot/pageSize][c.slot%pageSize] = nil
+	if l.count--; l.count == 0 {
+		// A crowd that has left must not be remembered for ever.
+		l.table, l.free, l.used = nil, nil, 0
+		return
+	}
+	l.free = append(l.free, c.slot)
+}
+
+// interest returns the events that c has to wait for and notes them in its state.
+func (l *loop) interest(c *Conn) (events uint32) {
+	c.state.And(^uint32(reading | writing))
+	if !c.has(paused) {
+		c.state.Or(reading)
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if c.out != nil {
+		c.state.Or(writing)
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// watch implements carrier.
+func (l *loop) watch(c *Conn) {
+	if c.has(dead) {
+		return
+	}
+	op := unix.EPOLL_CTL_MOD
+	if c.has(unwatched) {
+		if c.has(paused) {
+			return
+		}
+		op = unix.EPOLL_CTL_ADD
+		c.state.And(^uint32(unwatched))
+	} else if c.has(reading) != c.has(paused) && c.has(writing) == (c.out != nil) {
+		return
+	}
+	if err := l.fds.control(op, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
+		c.endLocked(broken, err)
+	}
+}
+
+// unwatch takes a paused connection out of epoll. Its TCP connection has ended, which epoll would go on
+// reporting; but what the peer has sent before is still to be read after Resume.
+func (l *loop) unwatch(c *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.has(paused) || c.has(unwatched|dead) {
+		return
+	}
+	c.state.Or(unwatched)
+	if err := l.fds.control(unix.EPOLL_CTL_DEL, int(c.fd), 0, 0, 0); err != nil {
+		c.endLocked(broken, err)
+	}
+}
+
+// write implements carrier.
+func (l *loop) write(c *Conn, b []byte) (int, error) {
+	return written(rawWrite(c.fd, b))
+}
+
+// writeQueue implements carrier.
+func (l *loop) writeQueue(c *Conn) (int, error) {
+	var space [maxVectors][]byte
+	return written(rawWriteVectors(c.fd, c.out.vectors(space[:0])))
+}
+
+func written(n int, errno syscall.Errno) (int, error) {
+	switch errno {
+	case 0:
+		return n, nil
+	case unix.EAGAIN, unix.EINTR:
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("write", errno)
+}
+
+// signal implements carrier.
+func (l *loop) signal(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		go l.settle(c)
+		return
+	}
+	l.pending = append(l.pending, c)
+	if l.waiting {
+		l.waiting = false
+		l.fds.wake()
+	}
+}

@@ -1,0 +1,21 @@
+//go:build !linux
+
+package epoll
+
+import "net"
+
+func newListener(l net.Listener) net.Listener { return l }
+
+// poller is the event loops, which only Linux has.
+type poller struct{}
+
+func newPoller(*Server) (*poller, error) { return nil, nil }
+
+func (*poller) adopt(net.Conn) *Conn { return nil }
+
+func (*poller) conns() []*Conn { return nil }
+
+func (*poller) close() {}
+
+// rawUnread is for descriptors that only event loops have.
+func rawUnread(int32) bool { return false }

@@ -1,0 +1,178 @@
+package epoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// Options configure a Server. The zero value of each field is its default; negative values are errors.
+type Options struct {
+	// Loops is the number of event loops. Zero means runtime.GOMAXPROCS.
+	Loops int
+	// MaxMessageBytes is the size in bytes above which a message of a peer ends the connection with
+	// close code 1009. Zero means 1e6. Node.js: maxHttpBufferSize.
+	MaxMessageBytes int64
+	// MaxQueuedBytes is how many bytes may be queued for a peer that does not read them. One more
+	// ends the connection with transport.ErrSlowPeer. Zero means 64 MiB.
+	MaxQueuedBytes int
+	// PerMessageDeflate, if not nil, compresses messages for clients that offer it. Node.js: perMessageDeflate.
+	PerMessageDeflate *PerMessageDeflate
+	// CloseTimeout is how long a closing connection waits for the peer. Zero means 30 s.
+	CloseTimeout time.Duration
+	// DisableEpoll uses goroutines for all connections.
+	DisableEpoll bool
+	// Logger is told of faults. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var options Options
+	if o != nil {
+		options = *o
+	}
+	if options.Loops < 0 || options.MaxMessageBytes < 0 || options.MaxQueuedBytes < 0 || options.CloseTimeout < 0 {
+		return options, errors.New("epoll: negative value in Options")
+	}
+	if options.PerMessageDeflate != nil {
+		deflate, err := options.PerMessageDeflate.withDefaults()
+		if err != nil {
+			return options, err
+		}
+		options.PerMessageDeflate = deflate
+	}
+	if options.Loops == 0 {
+		options.Loops = runtime.GOMAXPROCS(0)
+	}
+	if options.MaxMessageBytes == 0 {
+		options.MaxMessageBytes = 1e6
+	}
+	if options.MaxQueuedBytes == 0 {
+		options.MaxQueuedBytes = 64 << 20
+	}
+	if options.CloseTimeout == 0 {
+		options.CloseTimeout = 30 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	return options, nil
+}
+
+// Server owns WebSocket connections and the loops that serve them. Its methods are safe for concurrent use.
+type Server struct {
+	options Options
+	poller  *poller                      // nil if every connection has goroutines
+	deflate [maxWindowBits + 1]*deflater // by window bits, nil without Options.PerMessageDeflate
+	closing atomic.Bool
+
+	open           atomic.Int64
+	protocolErrors atomic.Uint64
+	slowPeers      atomic.Uint64
+	takeovers      atomic.Uint64
+
+	mu         sync.Mutex
+	streams    map[*stream]*Conn // started goroutine connections
+	refuse     bool              // no more of them
+	goroutines atomic.Int64      // that serve them
+}
+
+// Stats are figures of a Server since it was made.
+type Stats struct {
+	Open           int64  // connections that hold a descriptor, including those that wait for a peer to close
+	ProtocolErrors uint64 // connections ended because the peer broke the protocol or exceeded a limit
+	SlowPeers      uint64 // connections ended with transport.ErrSlowPeer
+	Takeovers      uint64 // times that a Run blocked so long that its loop went on without it
+}
+
+// NewServer returns a Server and starts its loops. Nil options mean all defaults. It returns an error if
+// a field is negative, or the system does not give what a loop needs. Close releases everything.
+func NewServer(o *Options) (*Server, error) {
+	options, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: options, streams: make(map[*stream]*Conn)}
+	if options.PerMessageDeflate != nil {
+		for bits := minWindowBits; bits <= maxWindowBits; bits++ {
+			s.deflate[bits] = newDeflater(options.PerMessageDeflate, bits)
+		}
+	}
+	if !options.DisableEpoll {
+		if s.poller, err = newPoller(s); err != nil {
+			return nil, fmt.Errorf("epoll: start loops: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Stats returns the present figures.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Open:           s.open.Load(),
+		ProtocolErrors: s.protocolErrors.Load(),
+		SlowPeers:      s.slowPeers.Load(),
+		Takeovers:      s.takeovers.Load(),
+	}
+}
+
+// Close refuses new connections, closes each connection with code 1001 (going away) unless it is
+// closing already, and waits until all are gone or ctx is done. It then aborts those that are left,
+// ends the loops, and returns the error of ctx if there were any. A Run that has not returned is not
+// waited for. Close may be called in a Run, but not by the other methods of a Handler.
+//
+// Connections that Upgrade has returned but that were never started, closed or aborted stay open.
+func (s *Server) Close(ctx context.Context) error {
+	s.closing.Store(true)
+	for _, c := range s.conns() {
+		c.Close(transport.CloseGoingAway)
+	}
+	err := poll(ctx, func() bool { return s.open.Load() == 0 })
+
+	s.mu.Lock()
+	s.refuse = true
+	s.mu.Unlock()
+	for _, c := range s.conns() {
+		c.Abort()
+	}
+	if s.poller != nil {
+		s.poller.close()
+	}
+	poll(context.Background(), func() bool { return s.goroutines.Load() == 0 })
+	return err
+}
+
+// poll waits until done returns true or ctx is done.
+func poll(ctx context.Context, done func() bool) error {
+	wait := time.Millisecond
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// conns returns the started connections.
+func (s *Server) conns() []*Conn {
+	var all []*Conn
+	if s.poller != nil {
+		all = s.poller.conns()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.streams {
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,174 @@
+package epoll
+
+import (
+	"sync"
+
+	"github.com/valyala/bytebufferpool"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+const (
+	// minReference is the size in bytes from which a shared message is queued by reference; copying a
+	// smaller one costs less memory than the reference.
+	minReference = 128
+	// maxCopied is the size in bytes up to which copied messages are put together in one chunk.
+	maxCopied = 16 << 10
+)
+
+// queue holds bytes that have been sent but not been taken by the kernel. It belongs to a Conn and is
+// guarded by Conn.mu. A Conn with nothing to write has none.
+type queue struct {
+	chunks  []chunk
+	first   int // index of the first chunk that is not written
+	written int // bytes of it that are
+	size    int // bytes that are not
+}
+
+// chunk is immutable if copied is nil. Otherwise data is copied.B, to which more may be appended.
+type chunk struct {
+	data   []byte
+	copied *bytebufferpool.ByteBuffer
+}
+
+var (
+	queues sync.Pool
+	chunks bytebufferpool.Pool
+)
+
+// sendLocked writes b, or queues what the kernel does not take: by reference if b is immutable.
+func (c *Conn) sendLocked(b []byte, immutable bool) error {
+	if c.has(closing | mute) {
+		return transport.ErrClosed
+	}
+	if c.out == nil && c.has(started) && !c.has(corked) {
+		n, err := c.carrier().write(c, b)
+		if err != nil {
+			c.writeFailedLocked(err)
+			return transport.ErrClosed
+		}
+		b = b[n:]
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	size := len(b)
+	if c.out != nil {
+		size += c.out.size
+	}
+	if size > c.options().MaxQueuedBytes {
+		c.carrier().server().slowPeers.Add(1)
+		c.endLocked(broken, transport.ErrSlowPeer)
+		return transport.ErrSlowPeer
+	}
+	if c.out == nil {
+		q, _ := queues.Get().(*queue)
+		if q == nil {
+			q = new(queue)
+		}
+		c.out = q
+	}
+	c.out.push(b, immutable)
+	if c.has(started) && !c.has(corked) {
+		c.carrier().watch(c)
+	}
+	return nil
+}
+
+// flushLocked writes as much of the queue as the kernel takes.
+func (c *Conn) flushLocked() {
+	for c.out != nil {
+		n, err := c.carrier().writeQueue(c)
+		if err != nil {
+			c.writeFailedLocked(err)
+			return
+		}
+		if n == 0 {
+			return
+		}
+		c.advanceLocked(n)
+	}
+}
+
+// advanceLocked removes n written bytes from the queue, and the queue if it is empty.
+func (c *Conn) advanceLocked(n int) {
+	c.out.advance(n)
+	if c.out.size == 0 {
+		c.out.reset()
+		queues.Put(c.out)
+		c.out = nil
+	}
+}
+
+// writeFailedLocked is called after a write has failed. If the peer is gone, messages and a close
+// frame may still wait to be read; the end of the connection is found behind them.
+func (c *Conn) writeFailedLocked(err error) {
+	// The chunks may be in use by the writer of a goroutine connection, so they are not reused.
+	c.out = nil
+	if !peerGone(err) || c.has(closing) {
+		c.endLocked(broken, lostError(err))
+		return
+	}
+	c.state.Or(mute)
+}
+
+// push appends b, as a copy unless it is immutable and worth a reference.
+func (q *queue) push(b []byte, immutable bool) {
+	q.size += len(b)
+	if immutable && len(b) >= minReference {
+		q.chunks = append(q.chunks, chunk{data: b})
+		return
+	}
+	if n := len(q.chunks); n > q.first {
+		last := &q.chunks[n-1]
+		if last.copied != nil && len(last.data)+len(b) <= maxCopied {
+			last.copied.B = append(last.copied.B, b...)
+			last.data = last.copied.B
+			return
+		}
+	}
+	copied := chunks.Get()
+	copied.B = append(copied.B, b...)
+	q.chunks = append(q.chunks, chunk{data: copied.B, copied: copied})
+}
+
+// vectors appends the next chunks to dst, as many as fit.
+func (q *queue) vectors(dst [][]byte) [][]byte {
+	written := q.written
+	for i := q.first; i < len(q.chunks) && len(dst) < cap(dst); i++ {
+		dst = append(dst, q.chunks[i].data[written:])
+		written = 0
+	}
+	return dst
+}
+
+// advance removes n bytes from the front.
+func (q *queue) advance(n int) {
+	q.size -= n
+	n += q.written
+	for q.first < len(q.chunks) && n >= len(q.chunks[q.first].data) {
+		done := &q.chunks[q.first]
+		n -= len(done.data)
+		if done.copied != nil {
+			chunks.Put(done.copied)
+		}
+		*done = chunk{}
+		q.first++
+	}
+	q.written = n
+	// Chunks that have been written must not fill the slice of a queue that is never quite empty.
+	if q.first > 32 && q.first > len(q.chunks)/2 {
+		n := copy(q.chunks, q.chunks[q.first:])
+		clear(q.chunks[n:])
+		q.chunks = q.chunks[:n]
+		q.first = 0
+	}
+}
+
+// reset makes an empty queue ready for another connection.
+func (q *queue) reset() {
+	if cap(q.chunks) > 64 {
+		q.chunks = nil
+	}
+	*q = queue{chunks: q.chunks[:0]}
+}

@@ -1,0 +1,179 @@
+package polling
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/myriad-rt/myriad/engineio/packet"
+	"github.com/myriad-rt/myriad/internal/coding"
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// Parker is an http.ResponseWriter that needs no goroutine while its request waits. net/http has none; a program that
+// reads requests itself may.
+type Parker interface {
+	http.ResponseWriter
+
+	// Park lets the handler return before the request is answered. The response may then be written by another
+	// goroutine, which calls Unpark in the end; until then it is only collected, which cannot fail. If the client goes
+	// before that, gone is called once, but not by Park.
+	Park(gone func())
+
+	// Unpark sends the response without waiting for the client. It returns an error if the client has gone.
+	Unpark() error
+}
+
+// get is a GET that waits: on a goroutine that receives the answer or, if that is nil, parked.
+type get struct {
+	answer  chan response // buffered
+	parker  Parker
+	request *http.Request
+}
+
+// Handshake answers the first request of a session with an open packet that has open as its data, and
+// with the message initial unless that is nil.
+func (c *Conn) Handshake(w http.ResponseWriter, r *http.Request, open string, initial *transport.Message) {
+	packets := []packet.Packet{{Type: packet.Open, Data: []byte(open)}}
+	if initial != nil {
+		packets = appendMessage(packets, initial)
+	}
+	c.write(w, r, c.encodePackets(packets, true))
+}
+
+// Serve answers a request of the session, a GET when there is something to tell. It returns
+// transport.ErrClosed, having written nothing, if c has ended. Where a connection has to be cut off
+// it panics with http.ErrAbortHandler, as net/http has it.
+func (c *Conn) Serve(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet:
+		return c.serveGet(w, r)
+	case http.MethodPost:
+		return c.servePost(w, r)
+	default:
+		w.WriteHeader(http.StatusInternalServerError)
+		return nil
+	}
+}
+
+func (c *Conn) serveGet(w http.ResponseWriter, r *http.Request) error {
+	c.mu.Lock()
+	switch {
+	case c.state == stateEnded:
+		c.mu.Unlock()
+		return transport.ErrClosed
+	case c.get != nil:
+		c.mu.Unlock()
+		c.handler.HandleError(ErrOverlap)
+		w.WriteHeader(http.StatusBadRequest)
+	case len(c.queue) > 0 && !c.corked:
+		answer := c.takeLocked()
+		c.mu.Unlock()
+		c.write(w, r, answer)
+		c.handler.HandleDrain()
+	case c.state == stateClosing:
+		answer := c.encode([]item{{kind: packet.Noop}, {kind: packet.Close}})
+		c.endLocked()
+		c.mu.Unlock()
+		c.handler.HandleEnd()
+		c.write(w, r, answer)
+	default:
+		if parker, ok := w.(Parker); ok {
+			g := &get{parker: parker, request: r}
+			c.get = g
+			parker.Park(func() { c.lose(g) })
+			c.mu.Unlock()
+			return nil
+		}
+		g := &get{answer: make(chan response, 1)}
+		c.get = g
+		c.mu.Unlock()
+		c.wait(w, r, g)
+	}
+	return nil
+}
+
+// wait waits until a GET is answered, or its client gives up.
+func (c *Conn) wait(w http.ResponseWriter, r *http.Request, g *get) {
+	var answer response
+	select {
+	case answer = <-g.answer:
+	case <-r.Context().Done():
+		if c.lose(g) {
+			return
+		}
+		// It was answered at the same moment; the answer fails to be written like any other.
+		answer = <-g.answer
+	}
+	c.write(w, r, answer)
+}
+
+// lose ends the session because the client of a GET has gone. It returns false if the GET has been answered.
+func (c *Conn) lose(g *get) bool {
+	c.mu.Lock()
+	lost := c.get == g
+	if lost {
+		c.get = nil
+	}
+	c.mu.Unlock()
+	if lost {
+		c.handler.HandleError(ErrPollClosed)
+	}
+	return lost
+}
+
+// unpark answers a GET that is parked. The caller may hold any lock.
+func (c *Conn) unpark(g *get, answer response) {
+	c.write(g.parker, g.request, answer)
+	if g.parker.Unpark() != nil {
+		go c.handler.HandleError(ErrPollClosed)
+	}
+}
+
+// compresses reports whether an answer is compressed for clients that accept it.
+func (c *Conn) compresses(answer response) bool {
+	return answer.compress && c.config.CompressFrom >= 0 && answer.body.Len() >= c.config.CompressFrom
+}
+
+// write writes a successful answer to a GET and releases it.
+func (c *Conn) write(w http.ResponseWriter, r *http.Request, answer response) {
+	defer answer.release()
+	h := w.Header()
+	if answer.binary {
+		h.Set("Content-Type", "application/octet-stream")
+	} else {
+		h.Set("Content-Type", "text/plain; charset=UTF-8")
+	}
+	encoding := ""
+	if c.compresses(answer) {
+		encoding = coding.Negotiate(r.Header.Get("Accept-Encoding"), gzipCoding, deflateCoding)
+	}
+	if encoding == "" {
+		h.Set("Content-Length", strconv.Itoa(answer.body.Len()))
+	} else {
+		h.Set("Content-Encoding", encoding)
+	}
+	c.finishHeader(h, r)
+	w.WriteHeader(http.StatusOK)
+	var err error
+	if encoding == "" {
+		_, err = w.Write(answer.body.B)
+	} else {
+		err = compress(w, encoding, answer.body.B)
+	}
+	if err != nil {
+		c.handler.HandleError(ErrPollClosed)
+	}
+}
+
+// finishHeader adds what all successful answers have.
+func (c *Conn) finishHeader(h http.Header, r *http.Request) {
+	h.Set("Cache-Control", "no-store")
+	// Internet Explorer takes what is sent for an attack on itself.
+	if agent := r.UserAgent(); strings.Contains(agent, ";MSIE") || strings.Contains(agent, "Trident/") {
+		h.Set("X-XSS-Protection", "0")
+	}
+	if c.config.Header != nil {
+		c.config.Header(h, r)
+	}
+}

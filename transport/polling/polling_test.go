@@ -1,0 +1,294 @@
+package polling
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"unsafe"
+
+	"github.com/myriad-rt/myriad/engineio/packet"
+	"github.com/myriad-rt/myriad/transport"
+)
+
+func TestFormValue(t *testing.T) {
+	tests := []struct {
+		in, key, want string
+		ok            bool
+	}{
+		{"a=1&b=2", "b", "2", true},
+		{"a=1&a=2", "a", "2", true},
+		{"a", "a", "", true},
+		{"a=b=c", "a", "b=c", true},
+		{"&&a=%41+b", "a", "A b", true},
+		{"%61=1", "a", "1", true},
+		{"a=%", "a", "%", true},
+		{"a=%4", "a", "%4", true},
+		{"a=%zz%2f", "a", "%zz/", true},
+		{"a=%ff", "a", "\uFFFD", true},
+		{"b=1", "a", "", false},
+		{"", "", "", false},
+	}
+	for _, tt := range tests {
+		if got, ok := FormValue(tt.in, tt.key); got != tt.want || ok != tt.ok {
+			t.Errorf("FormValue(%q, %q) = %q, %v", tt.in, tt.key, got, ok)
+		}
+	}
+}
+
+func TestUnescapeLines(t *testing.T) {
+	tests := map[string]string{`a\nb`: "a\nb", `a\\nb`: `a\nb`, `\\\n`: `\` + `\n`, `a\b\\`: `a\b\\`, `\n\n`: "\n\n", "a\nb": "a\nb", ``: ``}
+	for in, want := range tests {
+		if got := string(unescapeLines(in)); got != want {
+			t.Errorf("unescapeLines(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestConnIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(Conn{}); n > 160 {
+		t.Errorf("a Conn has %d bytes, want at most 160", n)
+	}
+}
+
+// recorder is a Handler.
+type recorder struct {
+	mu      sync.Mutex
+	packets []string
+	errs    []error
+	batches int
+	drained int
+	ended   int
+}
+
+func (r *recorder) HandlePacket(p packet.Packet) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets = append(r.packets, p.Type.String()+" "+string(p.Data))
+	return p.Type != packet.Close
+}
+
+func (r *recorder) HandleBatch(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.batches++
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+}
+
+func (r *recorder) HandleDrain()          { r.drained++ }
+func (r *recorder) HandleError(err error) { r.errs = append(r.errs, err) }
+func (r *recorder) HandleEnd()            { r.ended++ }
+
+func newConn(p Params) (*Conn, *recorder) {
+	r := new(recorder)
+	return New(&Config{MaxBodyBytes: 1000, MaxQueuedBytes: 1000, CompressFrom: -1}, r, p), r
+}
+
+// serve serves one request. A GET must not have to wait.
+func serve(c *Conn, method, body string) (status int, answer string, err error) {
+	w := httptest.NewRecorder()
+	err = c.Serve(w, httptest.NewRequestWithContext(context.Background(), method, "/", strings.NewReader(body)))
+	return w.Code, w.Body.String(), err
+}
+
+func TestConnEnds(t *testing.T) {
+	c, r := newConn(Params{})
+	if c.Close() {
+		t.Error("ended without having told the client")
+	}
+	if err := c.Send(transport.TextMessage("a")); err != transport.ErrClosed {
+		t.Errorf("Send returned %v", err)
+	}
+	if _, answer, _ := serve(c, "GET", ""); answer != "6\x1e1" || r.ended != 1 {
+		t.Errorf("%q, ended %d times", answer, r.ended)
+	}
+	for _, method := range []string{"GET", "POST"} {
+		if _, _, err := serve(c, method, ""); err != transport.ErrClosed {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+func TestDetach(t *testing.T) {
+	c, r := newConn(Params{})
+	m := transport.NewMessage()
+	m.SetText(append(m.Buffer(), "a"...))
+	_, _ = c.Send(m), c.SendPacket(packet.Ping)
+	m.Release()
+	if !c.Queued() {
+		t.Error("nothing is queued")
+	}
+	c.Freeze()
+	if status, answer, _ := serve(c, "POST", "4late"); status != 200 || answer != "ok" || len(r.packets) != 0 {
+		t.Errorf("%d %q %v", status, answer, r.packets)
+	}
+	var got []string
+	c.Detach(
+		func(m *transport.Message) { text, _ := m.Text(); got = append(got, string(text)) },
+		func(p packet.Type) { got = append(got, p.String()) })
+	if s := strings.Join(got, " "); s != "a ping" {
+		t.Errorf("detached %q", s)
+	}
+	if _, _, err := serve(c, "GET", ""); err != transport.ErrClosed {
+		t.Error(err)
+	}
+}
+
+func TestQueueLimit(t *testing.T) {
+	c, _ := newConn(Params{})
+	n := 0
+	for c.SendPacket(packet.Ping) == nil {
+		n++
+	}
+	if n != 1000/itemBytes {
+		t.Errorf("%d packets fit", n)
+	}
+}
+
+func TestWaitingGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newConn(Params{})
+		get := func(ctx context.Context) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			go func() { _ = c.Serve(w, httptest.NewRequestWithContext(ctx, "GET", "/", http.NoBody)) }()
+			synctest.Wait()
+			return w
+		}
+		w := get(t.Context())
+		if !c.Writable() || w.Body.Len() > 0 {
+			t.Error("the GET does not wait")
+		}
+		c.Release()
+		synctest.Wait()
+		if w.Body.String() != "6" || c.Writable() {
+			t.Errorf("%q", w.Body)
+		}
+		w = get(t.Context())
+		_ = c.Send(transport.TextMessage("a"))
+		_ = c.Send(transport.TextMessage("b"))
+		synctest.Wait()
+		if w.Body.String() != "4a" {
+			t.Errorf("%q", w.Body)
+		}
+		if w = get(t.Context()); w.Body.String() != "4b" || r.drained != 1 {
+			t.Errorf("%q, drained %d times", w.Body, r.drained)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		get(ctx)
+		cancel()
+		synctest.Wait()
+		if len(r.errs) != 1 || r.errs[0] != ErrPollClosed {
+			t.Errorf("errors %v", r.errs)
+		}
+		w = get(t.Context())
+		if again := get(t.Context()); again.Code != 400 || again.Body.Len() > 0 || r.errs[1] != ErrOverlap {
+			t.Errorf("%d %q, errors %v", again.Code, again.Body, r.errs)
+		}
+		c.End(packet.Close)
+		synctest.Wait()
+		if w.Body.String() != "1" {
+			t.Errorf("%q", w.Body)
+		}
+	})
+}
+
+func TestHeldPost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newConn(Params{})
+		c.Pause()
+		w := httptest.NewRecorder()
+		post := func() {
+			_ = c.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader("4a")))
+		}
+		go post()
+		synctest.Wait()
+		if w.Body.Len() > 0 || r.batches != 1 {
+			t.Errorf("%q, %d batches", w.Body, r.batches)
+		}
+		c.Resume()
+		synctest.Wait()
+		if w.Body.String() != "ok" {
+			t.Errorf("%q", w.Body)
+		}
+	})
+}
+
+type brokenBody struct{}
+
+func (brokenBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (brokenBody) Close() error             { return nil }
+
+func TestBrokenPost(t *testing.T) {
+	c, r := newConn(Params{})
+	defer func() {
+		if recover() != http.ErrAbortHandler || len(r.errs) != 1 || r.errs[0] != ErrPostClosed {
+			t.Errorf("errors %v", r.errs)
+		}
+	}()
+	request := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+	request.Body = brokenBody{}
+	_ = c.Serve(httptest.NewRecorder(), request)
+	t.Error("no panic")
+}
+
+func FuzzForm(f *testing.F) {
+	for _, seed := range []string{"d=4hello", "d=%34%0a", `d=\n\\n`, "%64=+", "d=%e2%82"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := FormValue(s, "d")
+		if values, err := url.ParseQuery(s); err == nil && ok {
+			all := values["d"]
+			if want := string(packet.Sanitize([]byte(all[len(all)-1]))); got != want {
+				t.Errorf("FormValue(%q) = %q, want %q", s, got, want)
+			}
+		}
+		unescapeLines(got)
+	})
+}
+
+// FuzzPost serves a body of any kind in each protocol.
+func FuzzPost(f *testing.F) {
+	for _, seed := range []string{"4hello\x1ebAQID", "2:40", "\x00\x02\xff4a\x01\x02\xff\x04\x01", "d=2%3A4a", "\xff", "1\x1e4"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, p := range []Params{{}, {V3: true}, {JSONP: true}, {V3: true, JSONP: true}} {
+			for _, content := range []string{"text/plain", binaryContent} {
+				c, r := newConn(p)
+				w := httptest.NewRecorder()
+				request := httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(string(body)))
+				request.Header.Set("Content-Type", content)
+				if err := c.Serve(w, request); err != nil {
+					t.Error(err)
+				}
+				switch refused := content == binaryContent && !p.V3; {
+				case refused && (w.Code != 400 || !errors.Is(r.errs[0], ErrContent)), len(body) > 1000 && !refused && w.Code != 413:
+					t.Errorf("status %d", w.Code)
+				case w.Code == 200 && w.Body.String() != "ok":
+					t.Errorf("body %q", w.Body)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkSendToWaitingGet(b *testing.B) {
+	c, _ := newConn(Params{})
+	m := transport.TextMessage(`2["message","hello"]`)
+	b.ReportAllocs()
+	for b.Loop() {
+		answer := make(chan response, 1)
+		c.get = &get{answer: answer}
+		_ = c.Send(m)
+		(<-answer).release()
+	}
+}
