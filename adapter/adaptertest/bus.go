@@ -1,0 +1,115 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/myriad-rt/myriad/adapter"
+)
+
+// Bus connects nodes of one process, by the bytes of messages as nodes would exchange them. Its zero value is ready
+// for use.
+type Bus struct {
+	mu    sync.Mutex
+	nodes []*busNode
+
+	// Filter, if not nil, is called with each message on its way from one node to all others, or to the one with
+	// the id to, and returns what is to be delivered. It may block. It is to be set before the first node joins.
+	Filter func(payload []byte, to string) [][]byte
+}
+
+// Factory returns a factory whose adapters are nodes of the bus.
+func (b *Bus) Factory(o *adapter.ClusterOptions) adapter.Factory {
+	return func(ns adapter.Namespace) adapter.Adapter {
+		return adapter.NewCluster(ns, o, func(c *adapter.Cluster) adapter.Backend {
+			return &busNode{bus: b, c: c}
+		})
+	}
+}
+
+// Inject hands bytes to all nodes of a namespace, as if another node had sent them.
+func (b *Bus) Inject(namespace string, payload []byte) {
+	b.deliver(namespace, nil, "", payload)
+}
+
+func (b *Bus) deliver(namespace string, from *busNode, to string, payload []byte) {
+	b.mu.Lock()
+	nodes := slices.Clone(b.nodes)
+	b.mu.Unlock()
+	for _, n := range nodes {
+		if n != from && n.c.Namespace() == namespace && (to == "" || to == n.c.UID()) {
+			n.receive(slices.Clone(payload))
+		}
+	}
+}
+
+// busNode is the backend of one node.
+type busNode struct {
+	bus *Bus
+	c   *adapter.Cluster
+}
+
+func (n *busNode) Start() {
+	n.bus.mu.Lock()
+	n.bus.nodes = append(n.bus.nodes, n)
+	n.bus.mu.Unlock()
+	n.c.Connected()
+}
+
+func (n *busNode) Encode(m *adapter.Message) (adapter.Outgoing, error) {
+	return adapter.Outgoing{Type: m.Type, Channel: m.To, Payload: m.Append(nil)}, nil
+}
+
+func (n *busNode) Publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
+	for i, out := range batch {
+		if ctx.Err() != nil {
+			return i, context.Cause(ctx)
+		}
+		payloads := [][]byte{out.Payload}
+		if n.bus.Filter != nil {
+			payloads = n.bus.Filter(out.Payload, out.Channel)
+		}
+		for _, payload := range payloads {
+			n.bus.deliver(n.c.Namespace(), n, out.Channel, payload)
+		}
+	}
+	return len(batch), nil
+}
+
+func (n *busNode) receive(payload []byte) {
+	m, err := adapter.DecodeMessage(payload)
+	if err != nil {
+		n.c.ReportMalformed(err)
+		return
+	}
+	n.c.Receive(m)
+}
+
+func (n *busNode) ServerCount(context.Context) (int, error) {
+	n.bus.mu.Lock()
+	defer n.bus.mu.Unlock()
+	count := 0
+	for _, o := range n.bus.nodes {
+		if o.c.Namespace() == n.c.Namespace() {
+			count++
+		}
+	}
+	return count, nil
+}
+
+func (n *busNode) HandleRoom(string) {}
+
+var errNotOpen = errors.New("adaptertest: closed twice, or not started")
+
+func (n *busNode) Close(context.Context) error {
+	n.bus.mu.Lock()
+	defer n.bus.mu.Unlock()
+	i := slices.Index(n.bus.nodes, n)
+	if i < 0 {
+		return errNotOpen
+	}
+	n.bus.nodes = slices.Delete(n.bus.nodes, i, i+1)
+	return nil
+}

@@ -1,0 +1,220 @@
+package adaptertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// Node is a namespace on one node. Adapter is to be set to the adapter under test.
+type Node struct {
+	Adapter adapter.Adapter
+	// Mute keeps HandleServerSideEmit from answering.
+	Mute atomic.Bool
+	// Kept is what Recovery returns. It is to be set before the adapter is made.
+	Kept *adapter.RecoveryOptions
+
+	name    string
+	ackID   atomic.Uint64
+	encoded atomic.Int64
+
+	mu     sync.Mutex
+	events []adapter.RoomEvent
+	emits  []string
+}
+
+// NewNode returns a namespace of this name without sockets.
+func NewNode(name string) *Node { return &Node{name: name} }
+
+// Name implements adapter.Namespace.
+func (n *Node) Name() string { return n.name }
+
+// Recovery implements adapter.Namespace.
+func (n *Node) Recovery() *adapter.RecoveryOptions { return n.Kept }
+
+// NextAckID implements adapter.Namespace.
+func (n *Node) NextAckID() uint64 { return n.ackID.Add(1) - 1 }
+
+// Encode implements adapter.Namespace.
+func (n *Node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, error) {
+	n.encoded.Add(1)
+	m := transport.NewMessage()
+	text, binary, err := parser.Default.Encode(m.Buffer(), p)
+	if err != nil {
+		m.Release()
+		return nil, err
+	}
+	m.SetText(text)
+	m.SetBinary(binary...)
+	m.NoCompress = f.NoCompress
+	return m.Share(), nil
+}
+
+// HandleServerSideEmit implements adapter.Namespace: it answers with the text of what it got.
+func (n *Node) HandleServerSideEmit(args parser.Args, ack func(parser.Args)) {
+	if ack != nil && !n.Mute.Load() {
+		ack(args)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.emits = append(n.emits, string(args.Data))
+}
+
+// Emits returns the events that other nodes have emitted, and that have been answered if they are to be.
+func (n *Node) Emits() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.emits)
+}
+
+// HandleRoomEvent implements adapter.Namespace.
+func (n *Node) HandleRoomEvent(e adapter.RoomEvent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = append(n.events, e)
+}
+
+// TakeRoomEvents returns the room events since the last call.
+func (n *Node) TakeRoomEvents() []adapter.RoomEvent {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	events := n.events
+	n.events = nil
+	return events
+}
+
+// Connect returns a connected socket in the room named after it and in others.
+func (n *Node) Connect(id string, rooms ...string) *Socket {
+	s := &Socket{id: id, node: n, acks: map[uint64]func(parser.Args){}}
+	s.connected.Store(true)
+	if err := n.Adapter.Add(s, append([]string{id}, rooms...)...); err != nil {
+		panic(fmt.Sprintf("adaptertest: connecting %s: %v", id, err))
+	}
+	return s
+}
+
+// Stats returns the counters of Adapter, which is to be a Cluster.
+func (n *Node) Stats() adapter.ClusterStats { return n.Adapter.(*adapter.Cluster).Stats() }
+
+// Event returns an EVENT packet of this name without arguments.
+func Event(name string) *parser.Packet {
+	return &parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}
+}
+
+// Socket is a socket of a Node that records what is sent to it.
+type Socket struct {
+	id        string
+	node      *Node
+	member    adapter.Member
+	connected atomic.Bool
+	// Reply, if not nil, answers packets that ask for an acknowledgement, and then Replied is called, if not nil.
+	Reply   func() parser.Args
+	Replied func()
+
+	mu       sync.Mutex
+	received []string
+	flags    []adapter.Flags
+	attached [][]byte
+	acks     map[uint64]func(parser.Args)
+}
+
+// ID implements adapter.Socket.
+func (s *Socket) ID() string { return s.id }
+
+// Reachable implements adapter.Socket.
+func (s *Socket) Reachable() bool { return s.connected.Load() }
+
+// Member implements adapter.Socket.
+func (s *Socket) Member() *adapter.Member { return &s.member }
+
+// Deliver implements adapter.Socket.
+func (s *Socket) Deliver(p *parser.Packet, m *transport.Message, f adapter.Flags) {
+	text, _ := m.Text()
+	s.mu.Lock()
+	s.received = append(s.received, string(text))
+	s.flags = append(s.flags, f)
+	s.attached = append(s.attached, m.Binary()...)
+	s.mu.Unlock()
+	if p.HasID && s.Reply != nil {
+		answer, replied := s.Reply(), s.Replied
+		go func() {
+			s.Answer(p.ID, answer)
+			if replied != nil {
+				replied()
+			}
+		}()
+	}
+}
+
+// Answer acknowledges a packet, as the client would.
+func (s *Socket) Answer(id uint64, args parser.Args) {
+	s.mu.Lock()
+	ack := s.acks[id]
+	delete(s.acks, id)
+	s.mu.Unlock()
+	if ack != nil {
+		ack(args)
+	}
+}
+
+// ExpectAck implements adapter.Socket.
+func (s *Socket) ExpectAck(id uint64, ack func(parser.Args)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks[id] = ack
+}
+
+// DropAck implements adapter.Socket.
+func (s *Socket) DropAck(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.acks, id)
+}
+
+// Pending returns the number of acknowledgements that are waited for.
+func (s *Socket) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.acks)
+}
+
+// Describe implements adapter.Socket.
+func (s *Socket) Describe() adapter.Description {
+	return adapter.Description{ID: s.id, Handshake: json.RawMessage(`{}`), Data: json.RawMessage(`{"of":"` + s.id + `"}`)}
+}
+
+// Disconnect implements adapter.Socket.
+func (s *Socket) Disconnect(bool) {
+	if s.connected.Swap(false) {
+		s.node.Adapter.RemoveAll(s)
+	}
+}
+
+// Take returns the texts that were sent to the socket since the last call.
+func (s *Socket) Take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	received := s.received
+	s.received, s.flags = nil, nil
+	return received
+}
+
+// binary returns the attachments that were sent to the socket, in all.
+func (s *Socket) binary() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attached
+}
+
+// InRooms returns the rooms of the socket, sorted.
+func (s *Socket) InRooms() []string {
+	rooms := s.node.Adapter.Rooms(s)
+	slices.Sort(rooms)
+	return rooms
+}

@@ -1,0 +1,177 @@
+package adapter
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// Keeper is a Backend that keeps the broadcasts that it publishes, and sessions, so that a client can resume its session
+// on any node. If a namespace is to recover, the Keeper hands what it has kept to Cluster.Receive with its offset, and
+// the broadcasts of this node itself to Cluster.ReceiveOwn, all of them in the order of their offsets and one at a
+// time. Cluster.Recovery says what is to be kept.
+type Keeper interface {
+	Backend
+	// PersistSession is that of Adapter.
+	PersistSession(*Session) error
+	// RestoreSession is that of Adapter: what the backend hands over is either in Missed, or is handed over after
+	// resume has returned.
+	RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error
+}
+
+// returns are the broadcasts of this node that wait to come back from a Keeper with their offset. Delivering them only
+// then gives every client of every node the same order, that of the offsets: otherwise the last one that a client has
+// seen might hide one that it has not.
+type returns struct {
+	mu      sync.Mutex
+	on      bool // they do come back
+	waiting []*returning
+}
+
+// returning is one of them.
+type returning struct {
+	packet  *parser.Packet
+	options Options
+	payload []byte // by which it is recognised
+	// delivered gets the error of the delivery, or errNotKept if there was none.
+	delivered chan error
+}
+
+// Recovery returns what a Keeper is to keep; nil means nothing.
+func (c *Cluster) Recovery() *RecoveryOptions {
+	if c.keeper == nil {
+		return nil
+	}
+	o := c.ns.Recovery().withDefaults()
+	return &o
+}
+
+// broadcastKept publishes p and waits until it is delivered here, which it is with its offset when it has come back. If
+// that fails, or takes too long, it is delivered without one.
+func (c *Cluster) broadcastKept(p *parser.Packet, o Options) error {
+	out, err := c.encode(&Message{Type: MessageBroadcast, Options: o, Value: packetValue(p)})
+	if err != nil {
+		return c.Memory.Broadcast(p, o)
+	}
+	w := c.returns.expect(p, o, out.Payload)
+	if err := c.Send(out); err != nil {
+		c.returns.stop()
+	}
+	if w == nil {
+		return c.Memory.Broadcast(p, o)
+	}
+	timer := time.NewTimer(c.opts.OffsetTimeout)
+	defer timer.Stop()
+	select {
+	case err = <-w.delivered:
+	case <-timer.C:
+		c.returns.stop()
+		err = <-w.delivered
+	}
+	if err == errNotKept {
+		return c.Memory.Broadcast(p, o)
+	}
+	return err
+}
+
+// expect returns nil if broadcasts do not come back at present.
+func (r *returns) expect(p *parser.Packet, o Options, payload []byte) *returning {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.on {
+		return nil
+	}
+	w := &returning{packet: p, options: o, payload: payload, delivered: make(chan error, 1)}
+	r.waiting = append(r.waiting, w)
+	return w
+}
+
+// take returns the first that has this payload, or nil. Whatever comes back shows that they do.
+func (r *returns) take(payload string) *returning {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on = true
+	for i, w := range r.waiting {
+		if string(w.payload) == payload {
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+			return w
+		}
+	}
+	return nil
+}
+
+// stop has nobody wait until broadcasts come back again.
+func (r *returns) stop() {
+	r.mu.Lock()
+	waiting := r.waiting
+	r.on, r.waiting = false, nil
+	r.mu.Unlock()
+	for _, w := range waiting {
+		w.delivered <- errNotKept
+	}
+}
+
+// ReceiveOwn takes back a broadcast of this node, by the payload of its Outgoing, with its offset. It does not block.
+func (c *Cluster) ReceiveOwn(payload, offset string) {
+	w := c.returns.take(payload)
+	if w == nil {
+		return // it was late, and has been delivered
+	}
+	w.delivered <- c.Memory.Broadcast(withOffset(w.packet, offset), w.options)
+}
+
+// Returning is called by a Keeper when it begins to hand over what it keeps, and when it cannot at present.
+func (c *Cluster) Returning(on bool) {
+	if !on {
+		c.returns.stop()
+		return
+	}
+	c.returns.mu.Lock()
+	c.returns.on = c.keeper != nil
+	c.returns.mu.Unlock()
+}
+
+// withOffset returns p as clients get it that can resume their session behind it.
+func withOffset(p *parser.Packet, offset string) *parser.Packet {
+	with := *p
+	with.Data = AppendOffset(p.Data, offset)
+	return &with
+}
+
+// AppendOffset returns a copy of event, the payload of a packet, with its offset as the last argument, by which clients
+// say what they have seen.
+func AppendOffset(event []byte, offset string) []byte {
+	return parser.AppendString(append(make([]byte, 0, len(event)+len(offset)+3), event...), offset)
+}
+
+// Recovers implements [Adapter].
+func (c *Cluster) Recovers() bool { return c.keeper != nil || c.Memory.Recovers() }
+
+// PersistSession implements [Adapter].
+func (c *Cluster) PersistSession(s *Session) error {
+	if c.keeper == nil {
+		return c.Memory.PersistSession(s)
+	}
+	return c.complain(c.keeper.PersistSession(s))
+}
+
+// complain logs an error of a Keeper, which many clients may cause at once.
+func (c *Cluster) complain(err error) error {
+	if err != nil {
+		c.logs.sessions.warn("sessions cannot be kept or restored", err)
+	}
+	return err
+}
+
+// RestoreSession implements [Adapter].
+func (c *Cluster) RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error {
+	if c.keeper == nil {
+		return c.Memory.RestoreSession(ctx, pid, offset, resume)
+	}
+	ctx, cancel := c.bounded(ctx, Options{})
+	defer cancel()
+	return c.complain(c.keeper.RestoreSession(ctx, pid, offset, resume))
+}

@@ -1,0 +1,352 @@
+package adapter
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// MemoryOptions configure a Memory. The zero value gives the defaults.
+type MemoryOptions struct {
+	// MaxRoomsPerSocket bounds the rooms that one socket is in, beside the one that is named after it.
+	// Zero means 10,000; negative means no bound.
+	MaxRoomsPerSocket int
+
+	// Recovery, if not nil, says in place of Namespace.Recovery what is kept on this node for clients that come
+	// back after they have lost their connection.
+	Recovery *RecoveryOptions
+}
+
+const defaultMaxRooms = 10_000
+
+// Memory is the adapter of a server that stands alone. It is safe for concurrent use.
+//
+// Joining, leaving and membership take the same time however many rooms or sockets there are. An empty room
+// leaves nothing behind. A broadcast is encoded once, and no lock is held while it is written.
+type Memory struct {
+	ns       Namespace
+	maxRooms int
+	index    index
+	recovery *recovery // nil if off
+}
+
+var _ Adapter = (*Memory)(nil)
+
+// NewMemory returns the adapter of ns. It does not fail.
+func NewMemory(ns Namespace, opts *MemoryOptions) *Memory {
+	a := &Memory{ns: ns, maxRooms: defaultMaxRooms}
+	if opts != nil {
+		if opts.MaxRoomsPerSocket != 0 {
+			a.maxRooms = opts.MaxRoomsPerSocket
+		}
+	}
+	kept := ns.Recovery()
+	if opts != nil && opts.Recovery != nil {
+		kept = opts.Recovery
+	}
+	if kept != nil {
+		a.recovery = newRecovery(kept)
+	}
+	if a.maxRooms < 0 {
+		a.maxRooms = int(^uint(0) >> 1)
+	}
+	return a
+}
+
+// Add implements [Adapter]. A socket that has been removed with RemoveAll is not added again.
+func (a *Memory) Add(s Socket, rooms ...string) error {
+	m, id := s.Member(), s.ID()
+	var first error
+	for _, room := range rooms {
+		m.mu.Lock()
+		if m.has(memberGone) {
+			m.mu.Unlock()
+			return nil
+		}
+		if !m.has(memberAdded) {
+			m.socket = s
+			m.flags.Or(memberAdded)
+			a.index.register(m, id)
+		}
+		joined, created, err := a.index.addLocked(m, id, room, a.maxRooms)
+		m.mu.Unlock()
+		if err != nil && first == nil {
+			first = err
+		}
+		if created {
+			a.ns.HandleRoomEvent(RoomEvent{Kind: RoomCreated, Room: room})
+		}
+		if joined {
+			a.ns.HandleRoomEvent(RoomEvent{Kind: RoomJoined, Room: room, Socket: id})
+		}
+	}
+	return first
+}
+
+// Remove implements [Adapter].
+func (a *Memory) Remove(s Socket, room string) {
+	m, id := s.Member(), s.ID()
+	m.mu.Lock()
+	left, deleted := a.index.removeLocked(m, id, room)
+	m.mu.Unlock()
+	a.left(id, room, left, deleted)
+}
+
+func (a *Memory) left(id, room string, left, deleted bool) {
+	if left {
+		a.ns.HandleRoomEvent(RoomEvent{Kind: RoomLeft, Room: room, Socket: id})
+	}
+	if deleted {
+		a.ns.HandleRoomEvent(RoomEvent{Kind: RoomDeleted, Room: room})
+	}
+}
+
+// RemoveAll implements [Adapter].
+func (a *Memory) RemoveAll(s Socket) {
+	m, id := s.Member(), s.ID()
+	m.mu.Lock()
+	flags := m.flags.Or(memberGone)
+	m.mu.Unlock()
+	if flags&(memberAdded|memberGone) != memberAdded {
+		return
+	}
+	own := m.flags.And(^uint32(memberOwn))&memberOwn != 0
+	a.index.unregister(m, id)
+	if own {
+		a.left(id, id, true, !a.index.hasRoom(id))
+	}
+	for ms := range m.memberships {
+		a.left(id, ms.room.name, true, a.index.detach(ms) && !a.index.ownsRoom(ms.room.name))
+	}
+}
+
+// Socket implements [Adapter].
+func (a *Memory) Socket(id string) (Socket, bool) {
+	m := a.index.member(id)
+	if m == nil {
+		return nil, false
+	}
+	return m.socket, true
+}
+
+// Rooms implements [Adapter].
+func (a *Memory) Rooms(s Socket) []string {
+	m := s.Member()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rooms := make([]string, 0, m.count()+1)
+	if m.has(memberGone) {
+		return rooms
+	}
+	if m.has(memberOwn) {
+		rooms = append(rooms, s.ID())
+	}
+	for ms := range m.memberships {
+		rooms = append(rooms, ms.room.name)
+	}
+	return rooms
+}
+
+// RoomNames implements [Adapter].
+func (a *Memory) RoomNames() []string {
+	var names []string
+	for i := range a.index.rooms {
+		sh := &a.index.rooms[i]
+		sh.mu.RLock()
+		names = slices.AppendSeq(names, maps.Keys(sh.rooms))
+		sh.mu.RUnlock()
+	}
+	return names
+}
+
+// HasRoom reports whether a socket of this node is in a room.
+func (a *Memory) HasRoom(name string) bool { return a.index.hasRoom(name) || a.index.ownsRoom(name) }
+
+// Each implements [Adapter].
+func (a *Memory) Each(o Options, f func(Socket) bool) {
+	a.index.each(o, func(m *Member) bool {
+		return !m.socket.Reachable() || f(m.socket)
+	})
+}
+
+// Broadcast implements [Adapter].
+func (a *Memory) Broadcast(p *parser.Packet, o Options) error {
+	if a.recovery == nil || p.HasID || o.Flags.Volatile {
+		return a.deliver(p, o)
+	}
+	// Clients must get packets in the order of their offsets, or the last one that they have seen would
+	// hide an earlier one that they have not.
+	a.recovery.mu.Lock()
+	defer a.recovery.mu.Unlock()
+	return a.deliver(a.recovery.storeLocked(p, o), o)
+}
+
+func (a *Memory) deliver(p *parser.Packet, o Options) (err error) {
+	var msg *transport.Message
+	a.Each(o, func(s Socket) bool {
+		if msg == nil {
+			if msg, err = a.ns.Encode(p, o.Flags); err != nil {
+				return false
+			}
+		}
+		s.Deliver(p, msg, o.Flags)
+		return true
+	})
+	return err
+}
+
+// BroadcastWithAck implements [Adapter].
+func (a *Memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Options) ([]parser.Args, error) {
+	if o.Flags.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Flags.Timeout, ErrTimeout)
+		defer cancel()
+	}
+	var (
+		mu      sync.Mutex
+		answers = []parser.Args{}
+		arrived = make(chan struct{}, 1)
+	)
+	count, drop, err := a.BroadcastAcks(p, o, func(answer parser.Args) {
+		mu.Lock()
+		answers = append(answers, answer)
+		mu.Unlock()
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer drop()
+	for {
+		mu.Lock()
+		got := answers[:len(answers):len(answers)]
+		mu.Unlock()
+		if len(got) >= count {
+			return got, nil
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			mu.Lock()
+			defer mu.Unlock()
+			return answers[:len(answers):len(answers)], context.Cause(ctx)
+		}
+	}
+}
+
+// BroadcastAcks sends p to the sockets of this node that o selects and returns how many these are. onAck is
+// called with each answer, at most once for each socket, from any goroutine; it must not block. drop
+// takes back what has not been answered.
+func (a *Memory) BroadcastAcks(p *parser.Packet, o Options, onAck func(parser.Args)) (count int, drop func(), err error) {
+	withID := *p
+	withID.ID, withID.HasID = a.ns.NextAckID(), true
+	var asked []Socket
+	a.Each(o, func(s Socket) bool {
+		asked = append(asked, s)
+		return true
+	})
+	if len(asked) == 0 {
+		return 0, func() {}, nil
+	}
+	msg, err := a.ns.Encode(&withID, o.Flags)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, s := range asked {
+		s.ExpectAck(withID.ID, onAck)
+		s.Deliver(&withID, msg, o.Flags)
+	}
+	return len(asked), func() {
+		for _, s := range asked {
+			s.DropAck(withID.ID)
+		}
+	}, nil
+}
+
+// FetchSockets implements [Adapter].
+func (a *Memory) FetchSockets(_ context.Context, o Options) ([]Description, error) {
+	found := []Description{}
+	a.Each(o, func(s Socket) bool {
+		d := s.Describe()
+		d.Rooms = a.Rooms(s)
+		found = append(found, d)
+		return true
+	})
+	return found, nil
+}
+
+// AddSockets implements [Adapter].
+func (a *Memory) AddSockets(o Options, rooms ...string) (first error) {
+	a.Each(o, func(s Socket) bool {
+		if err := a.Add(s, rooms...); err != nil && first == nil {
+			first = err
+		}
+		return true
+	})
+	return first
+}
+
+// RemoveSockets implements [Adapter].
+func (a *Memory) RemoveSockets(o Options, rooms ...string) error {
+	a.Each(o, func(s Socket) bool {
+		for _, room := range rooms {
+			a.Remove(s, room)
+		}
+		return true
+	})
+	return nil
+}
+
+// DisconnectSockets implements [Adapter].
+func (a *Memory) DisconnectSockets(o Options, closeConn bool) error {
+	a.Each(o, func(s Socket) bool {
+		s.Disconnect(closeConn)
+		return true
+	})
+	return nil
+}
+
+// ServerSideEmit implements [Adapter]. There are no other nodes, so it does nothing.
+func (a *Memory) ServerSideEmit(parser.Args) error { return nil }
+
+// ServerSideEmitWithAck implements [Adapter]. There are no other nodes, so nobody answers.
+func (a *Memory) ServerSideEmitWithAck(context.Context, parser.Args) ([]parser.Args, error) {
+	return []parser.Args{}, nil
+}
+
+// ServerCount implements [Adapter]. It returns 1.
+func (a *Memory) ServerCount(context.Context) (int, error) { return 1, nil }
+
+// Recovers implements [Adapter].
+func (a *Memory) Recovers() bool { return a.recovery != nil }
+
+// PersistSession implements [Adapter].
+func (a *Memory) PersistSession(s *Session) error {
+	if a.recovery != nil {
+		a.recovery.persist(s)
+	}
+	return nil
+}
+
+// RestoreSession implements [Adapter].
+func (a *Memory) RestoreSession(_ context.Context, pid, offset string, resume func(*Restored)) error {
+	if a.recovery != nil {
+		a.recovery.restore(pid, offset, resume)
+	}
+	return nil
+}
+
+// Close implements [Adapter].
+func (a *Memory) Close(context.Context) error {
+	if a.recovery != nil {
+		a.recovery.close()
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package nats
+
+import (
+	"context"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/emitter"
+)
+
+// NewEmitter returns an emitter that reaches the nodes of New with the same Prefix and SubscriptionMode. Of the options,
+// the others do not matter; o may be nil. It panics if New would.
+//
+// Operations wait for an answer of the server. If there is none in time, because the connection is lost, say, the
+// message may still be sent later, up to nats.ReconnectBufSize.
+func NewEmitter(conn *nats.Conn, o *Options) emitter.Emitter {
+	opts := o.withDefaults()
+	var mu sync.Mutex
+	p := newPublisher(conn)
+	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
+		payload, err := encode(m)
+		if err != nil {
+			return err
+		}
+		subject := newSubjects(opts.Prefix, m.Namespace, opts.SubscriptionMode).of(m)
+		result := make(chan error, 1)
+		go func() { // the client does not heed ctx while it writes
+			mu.Lock()
+			err := context.Cause(ctx)
+			if err == nil {
+				err = p.publish(subject, payload)
+			}
+			mu.Unlock()
+			if err == nil {
+				err = wrap(conn.FlushWithContext(ctx))
+			}
+			result <- err
+		}()
+		select {
+		case err := <-result:
+			return err
+		case <-ctx.Done():
+			return wrap(context.Cause(ctx))
+		}
+	}))
+}

@@ -1,0 +1,96 @@
+package nats
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/myriad-rt/myriad/adapter"
+)
+
+// ErrTooLarge is returned for a request that is too large for other nodes to accept.
+var ErrTooLarge = errors.New("nats: message to other nodes is too large")
+
+// A message that is larger than the server takes at once is sent in parts. A part is partMark, which no
+// message begins with, then who sends it, the number of the message, the length of the message and the offset of
+// this part in it, all of them big-endian, and a piece of the message.
+const (
+	partMark   = 0
+	senderSize = 8
+	partHead   = 1 + senderSize + 4 + 4 + 4
+)
+
+// unknownPayload is what every server is taken to accept at once as long as none has said what it does.
+const unknownPayload = 64 << 10
+
+// publisher sends messages. It is for one goroutine at a time.
+type publisher struct {
+	conn   *nats.Conn
+	sender [senderSize]byte
+	number uint32
+	part   []byte // a buffer
+}
+
+func newPublisher(conn *nats.Conn) *publisher {
+	p := &publisher{conn: conn}
+	rand.Read(p.sender[:]) // never fails
+	return p
+}
+
+// isOwn reports whether a part is one of p's. It is safe to be called at any time.
+func (p *publisher) isOwn(part []byte) bool { return bytes.HasPrefix(part[1:], p.sender[:]) }
+
+// encode returns m as publish takes it, or ErrTooLarge, wrapped.
+func encode(m *adapter.Message) ([]byte, error) {
+	payload := m.Append(nil)
+	if len(payload) > adapter.MaxMessageBytes {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(payload))
+	}
+	return payload, nil
+}
+
+// publish sends a message, in parts if need be. An error means that it does not arrive.
+func (p *publisher) publish(subject string, payload []byte) error {
+	limit := int(p.conn.MaxPayload())
+	if limit <= 0 {
+		limit = unknownPayload
+	}
+	if len(payload) <= limit {
+		return wrap(p.conn.Publish(subject, payload))
+	}
+	if limit <= partHead {
+		return wrap(nats.ErrMaxPayload)
+	}
+	p.number++
+	for offset := 0; offset < len(payload); {
+		end := min(offset+limit-partHead, len(payload))
+		b := append(p.appendPartHead(p.part[:0], len(payload), offset), payload[offset:end]...)
+		if err := p.conn.Publish(subject, b); err != nil {
+			return wrap(err)
+		}
+		p.part, offset = b, end
+	}
+	if cap(p.part) > unknownPayload {
+		p.part = nil // large messages are rare
+	}
+	return nil
+}
+
+// appendPartHead appends what a part of the present message begins with.
+func (p *publisher) appendPartHead(dst []byte, total, offset int) []byte {
+	dst = append(append(dst, partMark), p.sender[:]...)
+	dst = binary.BigEndian.AppendUint32(dst, p.number)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(total))
+	return binary.BigEndian.AppendUint32(dst, uint32(offset))
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("nats: publishing: %w", err)
+}

@@ -1,0 +1,52 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/adapter/postgres"
+	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// open returns a pool for a database, with the table of attachments.
+func open(t *testing.T, url string, o *postgres.Options) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	if err := postgres.CreateTable(t.Context(), pool, o); err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+// TestConformance runs the suite with defaults and a connection that listens for each node, as processes have them, and with
+// everything in the table and one such connection for all.
+func TestConformance(t *testing.T) {
+	server := pgtest.Start(t)
+	for name, o := range map[string]*postgres.Options{
+		"defaults":    nil,
+		"attachments": {ChannelPrefix: `an "other" é`, TableName: `"Attachments"`, PayloadThreshold: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := open(t, server.URL, o)
+			adaptertest.Run(t, postgres.New(pool, o))
+			adaptertest.RunCluster(t, func(*testing.T) adapter.Factory {
+				if o != nil {
+					return postgres.New(pool, o)
+				}
+				return func(ns adapter.Namespace) adapter.Adapter { return postgres.New(pool, nil)(ns) }
+			})
+		})
+	}
+}

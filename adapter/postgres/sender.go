@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/myriad-rt/myriad/adapter"
+)
+
+// publishTimeout is how long PostgreSQL may take for what is handed to Publish at once. What it has not confirmed then counts as
+// lost.
+const publishTimeout = 10 * time.Second
+
+// sender publishes the messages of a node, or of an emitter.
+type sender struct {
+	pool   *pool
+	opts   *Options
+	uid    string
+	attach string // the statement that sends an attachment
+}
+
+func newSender(p *pool, o *Options, uid string) *sender {
+	attach := "WITH a AS (INSERT INTO " + o.TableName + " (payload) VALUES ($3) RETURNING id) SELECT " + notify("$2 || a.id || '\"}'") + " FROM a"
+	return &sender{pool: p, opts: o, uid: uid, attach: attach}
+}
+
+// notify returns what sends a notification to the channel $1 as part of a SELECT. It need not outlast a crash, so that the server
+// need not wait for its disk.
+func notify(payload string) string {
+	return "set_config('synchronous_commit', 'off', true), pg_notify($1, " + payload + ")"
+}
+
+var notifyStatement = "SELECT " + notify("$2")
+
+// encode returns m, which is for channel, as publish takes it.
+func (s *sender) encode(m *adapter.Message, channel string) adapter.Outgoing {
+	return adapter.Outgoing{Type: m.Type, Channel: channel, Payload: encode(m, s.opts.PayloadThreshold)}
+}
+
+// publish is Backend.Publish. Each message is a transaction of its own: equal ones would be made one by PostgreSQL, and
+// one that fails would take the others with it.
+func (s *sender) publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	conn, err := s.pool.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	errs := inPipeline(ctx, conn.Conn().PgConn(), len(batch), func(p *pgconn.Pipeline, i int) {
+		channel, payload := []byte(batch[i].Channel), batch[i].Payload
+		if isNotification(payload) {
+			p.SendQueryParams(notifyStatement, [][]byte{channel, payload}, []uint32{pgtype.TextOID, pgtype.TextOID}, nil, nil)
+			return
+		}
+		head := appendReferenceHead(nil, s.uid, batch[i].Type)
+		p.SendQueryParams(s.attach, [][]byte{channel, head, payload},
+			[]uint32{pgtype.TextOID, pgtype.TextOID, pgtype.ByteaOID}, []int16{pgtype.TextFormatCode, pgtype.TextFormatCode, pgtype.BinaryFormatCode}, nil)
+	})
+	for _, e := range errs {
+		if e == nil {
+			sent++
+		} else if err == nil {
+			err = fmt.Errorf("postgres: publishing: %w", e)
+		}
+	}
+	if conn.Conn().IsClosed() {
+		s.pool.suspect()
+	}
+	return sent, err
+}

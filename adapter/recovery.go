@@ -1,0 +1,203 @@
+package adapter
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/myriad-rt/myriad/internal/ident"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// RecoveryOptions say how long, and how much, is kept for clients that have lost their connection. The
+// zero value gives the defaults. The bounds on bytes and sessions are those of a node's own memory: adapters that keep
+// sessions and packets elsewhere have bounds of their own.
+type RecoveryOptions struct {
+	// MaxDisconnection is how long sessions and packets are kept. Zero means two minutes. Node.js:
+	// connectionStateRecovery.maxDisconnectionDuration.
+	MaxDisconnection time.Duration
+	// MaxBytes bounds the payload bytes of the packets that are kept for one namespace; the oldest go first. Zero
+	// means 64 MiB. The reference has no limit.
+	MaxBytes int
+	// MaxSessions bounds the sessions that are kept for one namespace; those that were lost first go first.
+	// Zero means 1,000,000. The reference has no limit.
+	MaxSessions int
+}
+
+const (
+	defaultMaxDisconnection = 2 * time.Minute
+	defaultMaxBytes         = 64 << 20
+	defaultMaxSessions      = 1_000_000
+
+	// packetCost is what a stored packet is taken to need beside its payload, in bytes.
+	packetCost = 256
+)
+
+// recovery is the memory of a namespace for clients that come back.
+type recovery struct {
+	opts  RecoveryOptions
+	nonce string // tells offsets of this process from those of an earlier one
+
+	mu      sync.Mutex
+	packets []stored // in the order of their numbers, which have no gaps
+	first   uint64   // the number of packets[0]
+	bytes   int
+	byPID   map[string]*lost
+	queue   []*lost // in the order of their deadlines
+	prune   *time.Timer
+	closed  bool
+}
+
+// stored is a packet with those it was for.
+type stored struct {
+	packet *parser.Packet
+	rooms  []string
+	except []string
+	at     time.Time
+	cost   int
+}
+
+// lost is a session whose client is away.
+type lost struct {
+	Session
+	until time.Time
+}
+
+var nonces ident.Source
+
+func (o *RecoveryOptions) withDefaults() RecoveryOptions {
+	c := *o
+	if c.MaxDisconnection <= 0 {
+		c.MaxDisconnection = defaultMaxDisconnection
+	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = defaultMaxBytes
+	}
+	if c.MaxSessions <= 0 {
+		c.MaxSessions = defaultMaxSessions
+	}
+	return c
+}
+
+func newRecovery(o *RecoveryOptions) *recovery {
+	r := &recovery{opts: o.withDefaults(), byPID: make(map[string]*lost), first: 1}
+	r.nonce = nonces.New()[:6]
+	return r
+}
+
+// storeLocked keeps p and returns it with its offset as last argument.
+func (r *recovery) storeLocked(p *parser.Packet, o Options) *parser.Packet {
+	with := *p
+	number := r.first + uint64(len(r.packets))
+	with.Data = parser.AppendString(slices.Clip(slices.Clone(p.Data)), r.nonce+"."+strconv.FormatUint(number, 36))
+	if len(p.Attachments) > 0 {
+		// The caller's slices are not kept beyond the broadcast.
+		with.Attachments = make([][]byte, len(p.Attachments))
+		for i, b := range p.Attachments {
+			with.Attachments[i] = slices.Clone(b)
+		}
+	}
+	if r.closed {
+		return &with
+	}
+	s := stored{packet: &with, rooms: o.Rooms, except: o.Except, at: time.Now(), cost: packetCost + len(with.Data)}
+	for _, b := range with.Attachments {
+		s.cost += len(b)
+	}
+	r.packets = append(r.packets, s)
+	r.bytes += s.cost
+	for r.bytes > r.opts.MaxBytes && len(r.packets) > 1 {
+		r.dropFirstLocked()
+	}
+	r.pruneLocked(s.at)
+	return &with
+}
+
+func (r *recovery) dropFirstLocked() {
+	r.bytes -= r.packets[0].cost
+	r.packets[0] = stored{}
+	r.packets = r.packets[1:]
+	r.first++
+}
+
+// pruneLocked forgets what is too old and sees to it that the rest will be forgotten in time.
+func (r *recovery) pruneLocked(now time.Time) {
+	old := now.Add(-r.opts.MaxDisconnection)
+	for len(r.packets) > 0 && r.packets[0].at.Before(old) {
+		r.dropFirstLocked()
+	}
+	if len(r.packets) == 0 {
+		r.packets = nil
+	}
+	for len(r.queue) > 0 && (r.queue[0].until.Before(now) || len(r.byPID) > r.opts.MaxSessions) {
+		l := r.queue[0]
+		if r.byPID[l.PID] == l {
+			delete(r.byPID, l.PID)
+		}
+		r.queue[0] = nil
+		r.queue = r.queue[1:]
+	}
+	if len(r.queue) == 0 {
+		r.queue = nil
+	}
+	if r.prune == nil && !r.closed && (r.packets != nil || r.queue != nil) {
+		r.prune = time.AfterFunc(r.opts.MaxDisconnection/2+time.Second, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.prune = nil
+			r.pruneLocked(time.Now())
+		})
+	}
+}
+
+func (r *recovery) persist(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	now := time.Now()
+	l := &lost{Session: *s, until: now.Add(r.opts.MaxDisconnection)}
+	r.byPID[s.PID] = l
+	r.queue = append(r.queue, l)
+	r.pruneLocked(now)
+}
+
+// restore calls resume with the session, if the client can be given everything that it has missed.
+func (r *recovery) restore(pid, offset string, resume func(*Restored)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pruneLocked(time.Now())
+	l := r.byPID[pid]
+	if l == nil {
+		return
+	}
+	nonce, digits, _ := strings.Cut(offset, ".")
+	number, err := strconv.ParseUint(digits, 36, 64)
+	if nonce != r.nonce || err != nil || number < r.first || number >= r.first+uint64(len(r.packets)) {
+		return
+	}
+	restored := Restored{Session: l.Session}
+	for _, s := range r.packets[number-r.first+1:] {
+		if (len(s.rooms) == 0 || intersect(s.rooms, l.Rooms)) && !intersect(s.except, l.Rooms) {
+			restored.Missed = append(restored.Missed, s.packet)
+		}
+	}
+	resume(&restored)
+}
+
+func intersect(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+func (r *recovery) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.packets, r.queue, r.byPID = nil, nil, nil
+	if r.prune != nil {
+		r.prune.Stop()
+	}
+}

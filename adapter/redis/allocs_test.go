@@ -1,0 +1,64 @@
+package redis
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+func encodedBroadcast(uid, data string) []byte {
+	return encodeBroadcast(&adapter.Message{
+		Type: adapter.MessageBroadcast, UID: uid, Namespace: "/", Options: adapter.Options{Rooms: []string{"room"}},
+		Value: parser.Value{Data: []byte(data)},
+	})
+}
+
+// TestNobodyAllocsNothing gives a node a broadcast of its own, as Redis sends it back, and one to a room that it does not have.
+func TestNobodyAllocsNothing(t *testing.T) {
+	b := newTestClassic("/", new(Options))
+	data := `["event","` + strings.Repeat("x", 16<<10) + `"]`
+	for name, payload := range map[string][]byte{
+		"own": encodedBroadcast(b.c.UID(), data), "to nobody": encodedBroadcast("abcdef", data), "garbage to nobody": []byte("garbage"),
+	} {
+		before := b.c.Stats()
+		allocs := testing.AllocsPerRun(100, func() { b.handleBroadcast(b.broadcasts+"room#", payload) })
+		if after := b.c.Stats(); allocs > 0 || after != before {
+			t.Errorf("%s: %v allocations, %+v before and %+v after", name, allocs, before, after)
+		}
+	}
+}
+
+// TestOwnAllocsNothing is that for messages of NewSharded.
+func TestOwnAllocsNothing(t *testing.T) {
+	c := newTestClassic("/", new(Options)).c
+	m := &adapter.Message{Type: adapter.MessageBroadcast, UID: c.UID(), Namespace: "/"}
+	m.Value.Data = []byte(`["event","` + strings.Repeat("x", 16<<10) + `"]`)
+	payload := m.Append(nil)
+	if allocs := testing.AllocsPerRun(100, func() { c.ReceiveEncoded(payload) }); allocs > 0 || c.Stats() != (adapter.ClusterStats{}) {
+		t.Errorf("%v allocations, %+v", allocs, c.Stats())
+	}
+}
+
+// TestArgumentsAllocNothing compares broadcasts of another node with few arguments and with many: they are not decoded into values,
+// so as many allocations take them.
+func TestArgumentsAllocNothing(t *testing.T) {
+	allocs := func(data string) float64 {
+		payload := encodedBroadcast("abcdef", data)
+		return testing.AllocsPerRun(100, func() {
+			m, err := decodeBroadcast(payload)
+			if err != nil || !bytes.Equal(m.Value.Data, []byte(data)) {
+				t.Fatalf("decoded %v, %v", m, err)
+			}
+		})
+	}
+	one := allocs(`["event",{"n":1,"text":"a"}]`)
+	many := allocs(`["event"` + strings.Repeat(fmt.Sprintf(`,{"n":%d,"text":"%s","list":[1,2,{"deep":[null,true]}]}`, 12345, strings.Repeat("b", 50)), 300) + `]`)
+	// The text is of another size, for which there may be another buffer or two.
+	if many > one+4 {
+		t.Errorf("%v allocations with one argument, %v with 300", one, many)
+	}
+}

@@ -1,0 +1,221 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/jsontext"
+	"github.com/myriad-rt/myriad/internal/msgpack"
+	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// classic is the backend of a namespace on ordinary publish/subscribe.
+type classic struct {
+	client redis.UniversalClient
+	membership
+	c *adapter.Cluster
+	channels
+	head []byte // what the broadcasts of this node begin with
+}
+
+// channels are those of a namespace.
+type channels struct {
+	broadcasts string // the channel of broadcasts, with which those of rooms begin
+	requests   string
+	responses  string
+	specific   bool // answers go to the channel of the node that asked
+}
+
+func newChannels(key, namespace string, specific bool) channels {
+	suffix := "#" + namespace + "#"
+	return channels{
+		broadcasts: key + suffix, requests: key + "-request" + suffix, responses: key + "-response" + suffix,
+		specific: specific,
+	}
+}
+
+func newClassic(client redis.UniversalClient, r *pubsub.Receiver, o *Options, c *adapter.Cluster) *classic {
+	return &classic{
+		client: client, membership: membership{receiver: r}, c: c, channels: newChannels(o.Key, c.Namespace(), o.SpecificResponseChannel),
+		head: msgpack.AppendString(msgpack.AppendArrayHead(nil, 3), c.UID()),
+	}
+}
+
+// globEscaper makes of a name a pattern that matches that name only.
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
+
+func (b *classic) pattern() string { return globEscaper.Replace(b.broadcasts) + "*" }
+
+func (b *classic) ownResponses() string { return b.responses + b.c.UID() + "#" }
+
+// Start implements adapter.Backend.
+func (b *classic) Start() {
+	b.join(b.requests, &pubsub.Subscription{Handle: b.handleRequest, Lost: b.c.ReportLost, Confirmed: b.c.Connected},
+		map[string]*pubsub.Subscription{
+			b.pattern():      {Pattern: true, Handle: b.handleBroadcast},
+			b.responses:      {Handle: b.handleResponse},
+			b.ownResponses(): {Handle: b.handleResponse},
+		})
+}
+
+// Publish implements adapter.Backend.
+func (b *classic) Publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
+	return pubsub.Publish(ctx, b.client, publishCommand, batch)
+}
+
+// ServerCount implements adapter.Backend.
+func (b *classic) ServerCount(ctx context.Context) (int, error) {
+	return pubsub.Subscribers(ctx, b.client, false, b.requests)
+}
+
+// HandleRoom implements adapter.Backend: rooms need no subscription of their own.
+func (b *classic) HandleRoom(string) {}
+
+// Close implements adapter.Backend.
+func (b *classic) Close(ctx context.Context) error {
+	b.leave(b.pattern(), b.requests, b.responses, b.ownResponses())
+	if err := b.receiver.Flush(ctx); err != nil {
+		return fmt.Errorf("redis: unsubscribing: %w", err)
+	}
+	return nil
+}
+
+// handleBroadcast takes a message on the channel of the namespace or of a room.
+func (b *classic) handleBroadcast(channel string, payload []byte) {
+	rest, ok := strings.CutPrefix(channel, b.broadcasts)
+	if !ok || bytes.HasPrefix(payload, b.head) {
+		return
+	}
+	if room := strings.TrimSuffix(rest, "#"); room != "" && !b.c.HasRoom(room) {
+		return
+	}
+	m, err := decodeBroadcast(payload)
+	if err != nil {
+		b.c.ReportMalformed(err)
+		return
+	}
+	b.c.Receive(m)
+}
+
+// handleRequest takes a message on the channel of requests.
+func (b *classic) handleRequest(_ string, payload []byte) {
+	r, err := decodeRequest(payload, b.c.UID())
+	switch {
+	case err != nil:
+		b.c.ReportMalformed(err)
+	case r.m == nil || r.m.UID == b.c.UID():
+	case r.old != nil:
+		b.answerOld(r)
+	default:
+		b.c.Receive(r.m)
+	}
+}
+
+// handleResponse takes an answer to a node, which need not be this one.
+func (b *classic) handleResponse(_ string, payload []byte) {
+	m, err := decodeResponse(payload, b.c.Awaits)
+	if err != nil {
+		b.c.ReportMalformed(err)
+		return
+	}
+	if m != nil {
+		b.c.Receive(m)
+	}
+}
+
+// Encode implements adapter.Backend.
+func (b *classic) Encode(m *adapter.Message) (adapter.Outgoing, error) { return b.encode(m), nil }
+
+func (c *channels) encode(m *adapter.Message) adapter.Outgoing {
+	channel, payload := c.requests, []byte(nil)
+	switch m.Type {
+	case adapter.MessageBroadcast:
+		if m.RequestID == "" {
+			channel, payload = c.ofBroadcast(&m.Options), encodeBroadcast(m)
+			break
+		}
+		payload = encodeRequest(m)
+	case adapter.MessageServerSideEmitResponse:
+		channel, payload = c.responses, encodeResponse(m) // whatever the options say
+	default:
+		if m.Type.IsResponse() {
+			channel, payload = c.ofResponse(m.To), encodeResponse(m)
+		} else {
+			payload = encodeRequest(m)
+		}
+	}
+	return adapter.Outgoing{Type: m.Type, Channel: channel, Payload: payload}
+}
+
+func (c *channels) ofBroadcast(o *adapter.Options) string {
+	if len(o.Rooms) == 1 {
+		return c.broadcasts + o.Rooms[0] + "#"
+	}
+	return c.broadcasts
+}
+
+func (c *channels) ofResponse(uid string) string {
+	if c.specific && uid != "" {
+		return c.responses + uid + "#"
+	}
+	return c.responses
+}
+
+// answerOld does what a node of an older version asks for in a form of its own.
+func (b *classic) answerOld(r *request) {
+	answer := jsontext.AppendString([]byte(`{"requestId":`), r.m.RequestID)
+	switch r.kind {
+	case requestSockets:
+		var ids []string
+		b.c.Each(r.m.Options, func(s adapter.Socket) bool {
+			ids = append(ids, s.ID())
+			return true
+		})
+		answer = jsontext.AppendStrings(append(answer, `,"sockets":`...), ids)
+	case requestAllRooms:
+		answer = jsontext.AppendStrings(append(answer, `,"rooms":`...), b.allRooms())
+	default:
+		s, ok := b.c.Socket(r.old.socket)
+		if !ok {
+			return // another node has it
+		}
+		switch r.kind {
+		case requestJoin:
+			_ = b.c.Add(s, r.old.room) // who asked cannot be told more
+		case requestLeave:
+			b.c.Remove(s, r.old.room)
+		case requestDisconnect:
+			s.Disconnect(r.m.CloseConn)
+		}
+	}
+	_ = b.c.Send(adapter.Outgoing{ // it complains itself
+		Type: adapter.MessageFetchSocketsResponse, Channel: b.ofResponse(r.m.UID), Payload: append(answer, '}'),
+	})
+}
+
+// allRooms returns the rooms of this node, those that are named after a socket included.
+func (b *classic) allRooms() []string {
+	rooms := b.c.RoomNames()
+	known := make(map[string]struct{}, len(rooms))
+	for _, room := range rooms {
+		known[room] = struct{}{}
+	}
+	b.c.Each(adapter.Options{}, func(s adapter.Socket) bool {
+		if _, ok := known[s.ID()]; !ok {
+			rooms = append(rooms, s.ID())
+		}
+		return true
+	})
+	return rooms
+}
+
+// value returns text with the attachments of v.
+func value(text []byte, v parser.Value) parser.Value {
+	return parser.Value{Data: text, Attachments: v.Attachments}
+}

@@ -1,0 +1,48 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/emitter"
+	"github.com/myriad-rt/myriad/internal/pubsub"
+)
+
+// What messages are published with.
+const (
+	publishCommand        = "publish"
+	shardedPublishCommand = "spublish"
+)
+
+// NewEmitter returns an emitter that reaches the nodes of New with the same Key, and those of Node.js that use
+// createAdapter. Of the options, the others do not matter; o may be nil. Node.js: @socket.io/redis-emitter.
+func NewEmitter(client redis.UniversalClient, o *Options) emitter.Emitter {
+	key := o.withDefaults().Key
+	return newEmitter(client, publishCommand, func(m *adapter.Message) adapter.Outgoing {
+		c := newChannels(key, m.Namespace, false)
+		return c.encode(m)
+	})
+}
+
+// NewShardedEmitter returns an emitter that reaches the nodes of NewSharded with the same ChannelPrefix and
+// SubscriptionMode, and those of Node.js that use createShardedAdapter. Of the options, the others do not matter; o may be
+// nil. There is none for Node.js.
+func NewShardedEmitter(client redis.UniversalClient, o *ShardedOptions) emitter.Emitter {
+	opts := o.withDefaults()
+	return newEmitter(client, shardedPublishCommand, func(m *adapter.Message) adapter.Outgoing {
+		c := newShardedChannels(opts, m.Namespace)
+		return c.encode(m)
+	})
+}
+
+func newEmitter(client redis.UniversalClient, command string, encode func(*adapter.Message) adapter.Outgoing) emitter.Emitter {
+	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
+		if _, err := pubsub.Publish(ctx, client, command, []adapter.Outgoing{encode(m)}); err != nil {
+			return fmt.Errorf("redis: publishing: %w", err)
+		}
+		return nil
+	}))
+}

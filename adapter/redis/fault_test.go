@@ -1,0 +1,228 @@
+//go:build unix
+
+package redis_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/adapter/redis"
+	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/socketio/parser"
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// fleet is two nodes on one Redis, with a socket each.
+type fleet struct {
+	server *redistest.Server
+	log    adaptertest.Log
+	nodes  [2]*adaptertest.Node
+	socket [2]*adaptertest.Socket
+}
+
+func newFleet(t *testing.T, kind string) *fleet {
+	f := &fleet{server: redistest.Start(t)}
+	o := adapter.ClusterOptions{
+		Logger: f.log.Logger(), MaxQueuedBytes: 100_000, RequestTimeout: time.Second,
+	}
+	for i := range f.nodes {
+		client := goredis.NewClient(&goredis.Options{Addr: f.server.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+		t.Cleanup(func() { client.Close() })
+		n := adaptertest.NewNode("/")
+		n.Open(t, kinds[kind](client, o))
+		f.nodes[i], f.socket[i] = n, n.Connect(fmt.Sprint("s", i))
+	}
+	f.awaitTraffic(t)
+	return f
+}
+
+// awaitTraffic waits until what each node broadcasts reaches the other.
+func (f *fleet) awaitTraffic(t *testing.T) {
+	t.Helper()
+	for i, n := range f.nodes {
+		probe := fmt.Sprint("probe", i) // what a node has sent itself is no sign of the other
+		f.socket[1-i].Take()
+		adaptertest.Eventually(t, func() string {
+			_ = n.Adapter.Broadcast(adaptertest.Event(probe), adapter.Options{})
+			time.Sleep(5 * time.Millisecond)
+			if got := f.socket[1-i].Take(); !slices.Contains(got, `2["`+probe+`"]`) {
+				return fmt.Sprintf("node %d does not reach the other: got %q\n%s", i, got, f.log.String())
+			}
+			return ""
+		})
+	}
+}
+
+// TestRestart kills Redis and starts it again.
+func TestRestart(t *testing.T) {
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, kind)
+			f.server.Kill()
+			adaptertest.ServesAlone(t, f.nodes[0], f.socket[0])
+			adaptertest.Eventually(t, func() string {
+				if s := f.nodes[0].Stats(); s.Failed == 0 || s.Lost != 1 {
+					return fmt.Sprintf("while Redis is gone: %+v", s)
+				}
+				return ""
+			})
+			f.server.Run()
+			f.awaitTraffic(t)
+			adaptertest.Eventually(t, func() string {
+				if got, err := f.nodes[0].Adapter.ServerCount(t.Context()); got != 2 || err != nil {
+					return fmt.Sprintf("ServerCount: %d, %v", got, err)
+				}
+				return ""
+			})
+			for _, line := range []string{"subscription to Redis lost", "subscribed to Redis again", "messages to other nodes lost"} {
+				f.log.Await(t, line, 4)
+			}
+		})
+	}
+}
+
+// TestHang stops Redis with its connections open.
+func TestHang(t *testing.T) {
+	f := newFleet(t, "classic")
+	f.server.Hang()
+	resumed := false
+	defer func() {
+		if !resumed {
+			f.server.Resume()
+		}
+	}()
+	f.socket[0].Take()
+	const count = 5000
+	start := time.Now()
+	for range count {
+		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("here"), adapter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(start); took > 20*time.Second { // with a wait each they would take hours
+		t.Errorf("%d broadcasts took %v", count, took)
+	}
+	got := 0
+	for _, text := range f.socket[0].Take() {
+		if text == `2["here"]` { // what the other node has sent before may come, too
+			got++
+		}
+	}
+	if got != count {
+		t.Errorf("on this node: %d events, want %d", got, count)
+	}
+	if s := f.nodes[0].Stats(); s.QueuedBytes > 100_000 || s.Dropped == 0 {
+		t.Errorf("while Redis hangs: %+v", s)
+	}
+	if !strings.Contains(f.log.String(), "message to other nodes dropped") {
+		t.Errorf("log:\n%s", f.log.String())
+	}
+	f.server.Resume()
+	resumed = true
+	f.awaitTraffic(t)
+}
+
+// slowSocket is delivered nothing until its gate is opened.
+type slowSocket struct {
+	*adaptertest.Socket
+	member adapter.Member
+	gate   chan struct{}
+}
+
+func (s *slowSocket) ID() string              { return "slow" }
+func (s *slowSocket) Member() *adapter.Member { return &s.member }
+
+func (s *slowSocket) Deliver(*parser.Packet, *transport.Message, adapter.Flags) { <-s.gate }
+
+// TestSlowReceiver has a node not read what Redis sends, until Redis gives its connection up.
+func TestSlowReceiver(t *testing.T) {
+	f := newFleet(t, "classic")
+	client := goredis.NewClient(&goredis.Options{Addr: f.server.Addr})
+	defer client.Close()
+	if err := client.ConfigSet(t.Context(), "client-output-buffer-limit", "pubsub 1mb 0 0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowSocket{Socket: f.socket[1], gate: make(chan struct{})}
+	open := sync.OnceFunc(func() { close(slow.gate) })
+	defer open()
+	if err := f.nodes[1].Adapter.Add(slow, "slow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("wait"), adapter.Options{Rooms: []string{"slow"}}); err != nil {
+		t.Fatal(err)
+	}
+	subscriptions := func() int64 {
+		const channel = "socket.io-request#/#"
+		counts, err := client.PubSubNumSub(t.Context(), channel).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return counts[channel]
+	}
+	// The system takes some megabytes before Redis has to keep anything.
+	long := strings.Repeat("x", 256<<10)
+	adaptertest.Eventually(t, func() string {
+		if err := client.Publish(t.Context(), "socket.io#/#nobody#", long).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if subscriptions() > 1 {
+			return "Redis keeps all that the node does not read"
+		}
+		return ""
+	})
+	open()
+	adaptertest.Eventually(t, func() string {
+		if s := f.nodes[1].Stats(); s.Lost != 1 {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	f.log.Await(t, "subscription to Redis lost", 1)
+	f.awaitTraffic(t)
+}
+
+// TestGarbage publishes what is no message.
+func TestGarbage(t *testing.T) {
+	for kind, channels := range map[string][]string{
+		"classic":        {"socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io#/#s0#"},
+		"sharded static": {"socket.io#/#"},
+	} {
+		f := newFleet(t, kind)
+		client := goredis.NewClient(&goredis.Options{Addr: f.server.Addr})
+		defer client.Close()
+		for _, channel := range channels {
+			publish := client.Publish
+			if kind != "classic" {
+				publish = client.SPublish
+			}
+			if err := publish(t.Context(), channel, "\xc1garbage").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		adaptertest.Eventually(t, func() string {
+			if s := f.nodes[0].Stats(); s.Malformed != uint64(len(channels)) {
+				return fmt.Sprintf("%s: %+v", kind, s)
+			}
+			return ""
+		})
+		f.awaitTraffic(t)
+	}
+}
+
+// TestCloseWithoutRedis makes and closes an adapter that never gets a connection.
+func TestCloseWithoutRedis(t *testing.T) {
+	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second})
+	defer client.Close()
+	adaptertest.RunUnreachable(t, "subscription to Redis lost", func(o adapter.ClusterOptions) adapter.Factory {
+		return redis.New(client, &redis.Options{ClusterOptions: o})
+	})
+}

@@ -1,0 +1,199 @@
+package redis
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/internal/pubsub"
+)
+
+// notReceiving is a backend whose node hears nothing.
+type notReceiving struct{ *classic }
+
+func (notReceiving) Start() {}
+
+// newTestClassic returns the backend of a namespace that is not connected.
+func newTestClassic(namespace string, o *Options) (b *classic) {
+	o.Key = defaultPrefix
+	n := adaptertest.NewNode(namespace)
+	n.Adapter = adapter.NewCluster(n, nil, func(c *adapter.Cluster) adapter.Backend {
+		b = newClassic(nil, pubsub.NewReceiver(nil, false, nil), o, c)
+		return notReceiving{b}
+	})
+	return b
+}
+
+func decode(channel string, payload []byte) (*adapter.Message, error) {
+	switch {
+	case strings.HasPrefix(channel, "socket.io-request#"):
+		r, err := decodeRequest(payload, "nobody")
+		if err != nil {
+			return nil, err
+		}
+		return r.m, err
+	case strings.HasPrefix(channel, "socket.io-response#"):
+		return decodeResponse(payload, func(string) bool { return true })
+	}
+	return decodeBroadcast(payload)
+}
+
+// TestGolden decodes what Node.js servers and emitters have published and encodes it again: to the same bytes, if a
+// server had published them, and to the same channel.
+func TestGolden(t *testing.T) {
+	for _, file := range []string{"classic.jsonl", "emitter.jsonl"} {
+		for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/"+file) {
+			t.Run(g.ID, func(t *testing.T) {
+				payload := g.Payload(t)
+				m, err := decode(g.Channel, payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				namespace := strings.Split(g.Channel, "#")[1]
+				if m.Namespace != "" && m.Namespace != namespace {
+					t.Errorf("namespace %q on channel %s", m.Namespace, g.Channel)
+				}
+				m.Namespace = namespace
+				if m.Type == 0 {
+					return // an old request, or an answer to one
+				}
+				// To whom an answer goes does not stand in it.
+				parts := strings.Split(g.Channel, "#")
+				o := new(Options)
+				if m.Type.IsResponse() && len(parts) == 4 {
+					m.To, o.SpecificResponseChannel = parts[2], true
+				}
+				if m.Type == adapter.MessageBroadcast && m.RequestID != "" {
+					// Flags of requests are not heeded, but sent.
+					m.Options.Flags.ExpectSingleResponse = strings.Contains(string(payload), "expectSingleResponse")
+				}
+				out, err := newTestClassic(namespace, o).Encode(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out.Channel != g.Channel {
+					t.Errorf("channel: got %s, want %s", out.Channel, g.Channel)
+				}
+				if want := expected(t, &g, payload); want != nil && !bytes.Equal(out.Payload, want) {
+					t.Errorf("\n got %q\nwant %q", out.Payload, want)
+				}
+			})
+		}
+	}
+}
+
+// expected returns the bytes that a decoded golden message is encoded to, or nil if they are not the same.
+func expected(t *testing.T, g *adaptertest.Golden, payload []byte) []byte {
+	switch {
+	case strings.HasPrefix(g.ID, "emit-date"):
+		// A date is its text here: that it is one is known to JavaScript alone.
+		i := bytes.Index(payload, []byte{0xd7, 0xff})
+		if i < 0 {
+			t.Fatal("no date in it")
+		}
+		text := append([]byte{0xa0 | 24}, "2023-11-14T22:13:20.123Z"...)
+		return bytes.Join([][]byte{payload[:i], payload[i+10:]}, text)
+	case g.ID == "emit-numbers":
+		// The library of Node.js servers makes a zero of the largest number, in the long form.
+		return bytes.Replace(payload, []byte{0xcf, 0, 0, 0, 0, 0, 0, 0, 0}, []byte{0}, 1)
+	case bytes.Contains(payload[:min(len(payload), 12)], []byte("emitter")) || !bytes.Contains(payload, []byte("uid")) && strings.HasPrefix(g.Channel, "socket.io-request"):
+		return nil // emitters have another order of keys, or no uid
+	case bytes.HasPrefix(payload, []byte(`{"requestId"`)) && bytes.Contains(payload, []byte(`"rooms":[`)) && !bytes.Contains(payload, []byte(`"sockets"`)):
+		return nil // all rooms
+	}
+	return payload
+}
+
+func TestHostileMessages(t *testing.T) {
+	for channel, payloads := range map[string][]string{
+		"socket.io#/#": {
+			"", "{}", "\x93", "\x90", "\x92\xa1u\x80", "\x93\xa1u\x80\x80", "\x93\xa1u\xc0\xc0", "[]", "\x94\xa1u\xc0\xc0",
+			"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1x\xc0", "\x93\xa1u\x82\xa4type\x03\xa4data\x91\xa1x\x80",
+			"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xaadisconnect\x80", "\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1x\x80\x00",
+		},
+		"socket.io-request#/#": {
+			"", "null", "{", "{}", `{"type":"2"}`, `{"type":99}`, `{"type":2}`, `{"type":2,"opts":[],"rooms":[]}`, `{"type":2,"opts":{},"rooms":{}}`,
+			`{"type":5,"opts":{}}`, `{"type":5,"requestId":"r"}`, `{"type":6}`, `{"type":6,"data":[{}]}`, `{"type":6,"data":"x"}`, `{"type":7,"requestId":"r","opts":{}}`,
+			`{"type":7,"opts":{},"packet":{"type":2,"data":["x"]}}`, `{"type":0}`, `{"type":0,"requestId":"r","rooms":1}`, `{"type":1}`,
+		},
+		"socket.io-response#/#": {
+			"", "[]", "{", `{"type":[]}`, `{"requestId":"r","sockets":{}}`, `{"requestId":"r","sockets":["id"]}`, `{"requestId":"r","type":8}`,
+			`{"requestId":"r","type":8,"clientCount":-1}`, `{"requestId":"r","type":77}`,
+		},
+	} {
+		for _, payload := range payloads {
+			if m, err := decode(channel, []byte(payload)); !errors.Is(err, adapter.ErrMalformed) && !errors.Is(err, adapter.ErrUnknownType) {
+				t.Errorf("%s: %q: got %+v, %v", channel, payload, m, err)
+			}
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	channels := []string{"socket.io#/#", "socket.io-request#/#", "socket.io-response#/#"}
+	for _, file := range []string{"classic.jsonl", "emitter.jsonl"} {
+		for _, g := range adaptertest.ReadGolden[adaptertest.Golden](f, "testdata/"+file) {
+			for i := range channels {
+				f.Add(uint8(i), g.Payload(f))
+			}
+		}
+	}
+	b := newTestClassic("/", new(Options))
+	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
+		channel := channels[int(which)%len(channels)]
+		m, err := decode(channel, payload)
+		if err != nil {
+			if !errors.Is(err, adapter.ErrMalformed) && !errors.Is(err, adapter.ErrUnknownType) {
+				t.Errorf("unexpected error %v", err)
+			}
+			return
+		}
+		if m == nil || m.Type == 0 {
+			return
+		}
+		m.Namespace = "/"
+		out, err := b.Encode(m)
+		if err != nil {
+			t.Fatalf("%q: %v", payload, err)
+		}
+		again, err := decode(out.Channel, out.Payload)
+		if err != nil {
+			t.Fatalf("%q, encoded as %q: %v", payload, out.Payload, err)
+		}
+		again.Namespace = "/"
+		twice, err := b.Encode(again)
+		if err != nil || !bytes.Equal(out.Payload, twice.Payload) {
+			t.Errorf("%q is encoded as %q and then as %q, %v", payload, out.Payload, twice.Payload, err)
+		}
+	})
+}
+
+func BenchmarkEncodeBroadcast(b *testing.B) {
+	m := adapter.Message{
+		Type: adapter.MessageBroadcast, UID: "0c0310a29557d6df", Namespace: "/",
+		Options: adapter.Options{Rooms: []string{"room"}},
+	}
+	m.Value.Data = []byte(`["message",{"text":"` + strings.Repeat("x", 100) + `"}]`)
+	b.ReportAllocs()
+	for b.Loop() {
+		encodeBroadcast(&m)
+	}
+}
+
+func BenchmarkDecodeBroadcast(b *testing.B) {
+	m := adapter.Message{
+		Type: adapter.MessageBroadcast, UID: "0c0310a29557d6df", Namespace: "/",
+		Options: adapter.Options{Rooms: []string{"room"}},
+	}
+	m.Value.Data = []byte(`["message",{"text":"` + strings.Repeat("x", 100) + `"}]`)
+	payload := encodeBroadcast(&m)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decodeBroadcast(payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

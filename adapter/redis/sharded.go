@@ -1,0 +1,106 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/pubsub"
+)
+
+// sharded is the backend of a namespace on sharded publish/subscribe.
+type sharded struct {
+	client redis.UniversalClient
+	membership
+	c     *adapter.Cluster
+	rooms *adapter.RoomChannels
+	shardedChannels
+	own string // the channel of responses to this node
+}
+
+// shardedChannels are those of a namespace.
+type shardedChannels struct {
+	main string // the channel of the namespace
+	mode SubscriptionMode
+}
+
+func newShardedChannels(o *ShardedOptions, namespace string) shardedChannels {
+	return shardedChannels{main: o.ChannelPrefix + "#" + namespace + "#", mode: o.SubscriptionMode}
+}
+
+func newSharded(client redis.UniversalClient, r *pubsub.Receiver, o *ShardedOptions, c *adapter.Cluster) *sharded {
+	b := &sharded{client: client, membership: membership{receiver: r}, c: c, shardedChannels: newShardedChannels(o, c.Namespace())}
+	b.own = b.of(&adapter.Message{To: c.UID()})
+	b.rooms = adapter.NewRoomChannels(c, b.mode, b.subscribe, b.unsubscribe)
+	return b
+}
+
+// Start implements adapter.Backend.
+func (b *sharded) Start() {
+	b.join(b.main, &pubsub.Subscription{Handle: b.handle, Lost: b.c.ReportLost, Confirmed: b.c.Connected},
+		map[string]*pubsub.Subscription{b.own: {Handle: b.handle}})
+}
+
+func (b *sharded) handle(_ string, payload []byte) { b.c.ReceiveEncoded(payload) }
+
+// Encode implements adapter.Backend.
+func (b *sharded) Encode(m *adapter.Message) (adapter.Outgoing, error) { return b.encode(m), nil }
+
+func (c *shardedChannels) encode(m *adapter.Message) adapter.Outgoing {
+	return adapter.Outgoing{Type: m.Type, Channel: c.of(m), Payload: m.Append(nil)}
+}
+
+// of returns the channel for m.
+func (c *shardedChannels) of(m *adapter.Message) string {
+	switch {
+	case m.To != "":
+		return c.main + m.To + "#"
+	case m.Type != adapter.MessageBroadcast || m.RequestID != "" || len(m.Options.Rooms) != 1:
+		return c.main
+	}
+	if room := m.Options.Rooms[0]; c.mode.HasChannel(room) {
+		return c.main + room + "#"
+	}
+	return c.main
+}
+
+// Publish implements adapter.Backend.
+func (b *sharded) Publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
+	return pubsub.Publish(ctx, b.client, shardedPublishCommand, batch)
+}
+
+// ServerCount implements adapter.Backend.
+func (b *sharded) ServerCount(ctx context.Context) (int, error) {
+	return pubsub.Subscribers(ctx, b.client, true, b.main)
+}
+
+// HandleRoom implements adapter.Backend.
+func (b *sharded) HandleRoom(room string) { b.rooms.HandleRoom(room) }
+
+func (b *sharded) subscribe(room string) {
+	if name := b.main + room + "#"; name != b.own {
+		b.receiver.Subscribe(name, &pubsub.Subscription{Handle: b.handle})
+	}
+}
+
+func (b *sharded) unsubscribe(rooms ...string) {
+	names := make([]string, 0, len(rooms))
+	for _, room := range rooms {
+		if name := b.main + room + "#"; name != b.own {
+			names = append(names, name)
+		}
+	}
+	b.receiver.Unsubscribe(names...)
+}
+
+// Close implements adapter.Backend.
+func (b *sharded) Close(ctx context.Context) error {
+	b.rooms.Close()
+	b.leave(b.main, b.own)
+	if err := b.receiver.Flush(ctx); err != nil {
+		return fmt.Errorf("redis: unsubscribing: %w", err)
+	}
+	return nil
+}

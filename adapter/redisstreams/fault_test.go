@@ -1,0 +1,392 @@
+//go:build unix
+
+package redisstreams_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/adapter/redisstreams"
+	"github.com/myriad-rt/myriad/internal/redistest"
+)
+
+// fleet is two nodes on one Redis, with a socket each, that recover.
+type fleet struct {
+	server *redistest.Server
+	client *goredis.Client // of the test
+	log    adaptertest.Log
+	nodes  [2]*adaptertest.Node
+	socket [2]*adaptertest.Socket
+}
+
+func newFleet(t *testing.T) *fleet {
+	f := &fleet{server: redistest.Start(t)}
+	f.client = goredis.NewClient(&goredis.Options{Addr: f.server.Addr})
+	t.Cleanup(func() { f.client.Close() })
+	for i := range f.nodes {
+		client := goredis.NewClient(&goredis.Options{Addr: f.server.Addr, ReadTimeout: time.Second, DialTimeout: time.Second})
+		t.Cleanup(func() { client.Close() })
+		n := adaptertest.NewNode("/")
+		n.Kept = new(adapter.RecoveryOptions)
+		n.Open(t, redisstreams.New(client, &redisstreams.Options{
+			BlockTime: 200 * time.Millisecond,
+			ClusterOptions: adapter.ClusterOptions{
+				Logger: f.log.Logger(), MaxQueuedBytes: 100_000, RequestTimeout: time.Second,
+			},
+		}))
+		f.nodes[i], f.socket[i] = n, n.Connect(fmt.Sprint("s", i))
+	}
+	f.awaitTraffic(t)
+	return f
+}
+
+// awaitTraffic waits until what each node broadcasts reaches both with its offset.
+func (f *fleet) awaitTraffic(t *testing.T) {
+	t.Helper()
+	for i, n := range f.nodes {
+		adaptertest.Eventually(t, func() string {
+			_ = n.Adapter.Broadcast(adaptertest.Event("probe"), adapter.Options{})
+			time.Sleep(5 * time.Millisecond)
+			for k, s := range f.socket {
+				texts := s.Take()
+				if len(texts) == 0 || !strings.HasPrefix(texts[len(texts)-1], `2["probe","`) {
+					return fmt.Sprintf("node %d to node %d: got %q\n%s", i, k, texts, f.log.String())
+				}
+			}
+			return ""
+		})
+	}
+}
+
+// serveAlone checks that node 0 serves its own socket, though without offset, and says what fails.
+func (f *fleet) serveAlone(t *testing.T, count int) {
+	t.Helper()
+	f.socket[0].Take()
+	start := time.Now()
+	for range count {
+		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("here"), adapter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(start); took > adaptertest.Patience {
+		t.Errorf("%d broadcasts took %v", count, took)
+	}
+	got := 0
+	for _, text := range f.socket[0].Take() {
+		if text == `2["here"]` { // what the other node has sent before may come, too
+			got++
+		}
+	}
+	if got != count {
+		t.Errorf("on this node: %d events, want %d", got, count)
+	}
+}
+
+func (f *fleet) awaitLog(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		f.log.Await(t, line, 8)
+	}
+}
+
+// TestRestart kills Redis and starts it again, without what it had kept.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.server.Kill()
+	f.serveAlone(t, 100)
+	adaptertest.Eventually(t, func() string {
+		if s := f.nodes[0].Stats(); s.Failed == 0 {
+			return fmt.Sprintf("while Redis is gone: %+v", s)
+		}
+		return ""
+	})
+	err := f.nodes[0].Adapter.RestoreSession(t.Context(), "pid", "1-0", func(*adapter.Restored) { t.Error("a session is found") })
+	if err == nil {
+		t.Error("RestoreSession returns no error")
+	}
+	f.server.Run()
+	f.awaitTraffic(t)
+	adaptertest.Eventually(t, func() string {
+		if got, err := f.nodes[0].Adapter.ServerCount(t.Context()); got != 2 || err != nil {
+			return fmt.Sprintf("ServerCount: %d, %v", got, err)
+		}
+		return ""
+	})
+	f.awaitLog(t, "stream of Redis cannot be read", "reading from Redis again", "messages to other nodes lost", "sessions cannot be kept or restored")
+}
+
+// TestHang stops Redis with its connections open.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.server.Hang()
+	resume := sync.OnceFunc(f.server.Resume)
+	defer resume()
+	f.serveAlone(t, 5000)
+	if s := f.nodes[0].Stats(); s.QueuedBytes > 100_000 || s.Dropped == 0 {
+		t.Errorf("while Redis hangs: %+v", s)
+	}
+	f.awaitLog(t, "message to other nodes dropped")
+	resume()
+	f.awaitTraffic(t)
+}
+
+// TestRefusal has Redis refuse what nodes write.
+func TestRefusal(t *testing.T) {
+	for name, test := range map[string]struct{ refuse, allow []any }{
+		"no stream":     {[]any{"set", "socket.io", "x"}, []any{"del", "socket.io"}},
+		"out of memory": {[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}},
+		"read only":     {[]any{"replicaof", "127.0.0.1", "1"}, []any{"replicaof", "no", "one"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t)
+			if err := f.client.Do(t.Context(), test.refuse...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			adaptertest.Eventually(t, func() string { // commands that are being executed may still succeed
+				f.socket[0].Take()
+				_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event("x"), adapter.Options{})
+				if got := f.socket[0].Take(); len(got) != 1 || got[0] != `2["x"]` {
+					return fmt.Sprintf("on this node: got %q", got)
+				}
+				return ""
+			})
+			f.serveAlone(t, 100)
+			adaptertest.Eventually(t, func() string {
+				if s := f.nodes[0].Stats(); s.Failed == 0 {
+					return fmt.Sprintf("while Redis refuses: %+v", s)
+				}
+				return ""
+			})
+			if err := f.client.Do(t.Context(), test.allow...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			f.awaitTraffic(t)
+		})
+	}
+}
+
+// TestCountedWhenReading starts a node that Redis lets subscribe, and read its stream later: broadcasts must not rely on it
+// before.
+func TestCountedWhenReading(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+	t.Cleanup(func() { client.Close() })
+	const main = "socket.io#/#"
+	if err := client.Do(t.Context(), "acl", "setuser", "default", "-xrevrange").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var log adaptertest.Log
+	n := adaptertest.NewNode("/")
+	n.Open(t, redisstreams.New(client, &redisstreams.Options{ClusterOptions: adapter.ClusterOptions{Logger: log.Logger()}}))
+	log.Await(t, "stream of Redis cannot be read", 1)
+	adaptertest.Eventually(t, func() string {
+		channels, err := client.PubSubChannels(t.Context(), "*").Result()
+		if slices.Contains(channels, main) {
+			t.Error("the node is counted already")
+		}
+		if len(channels) == 0 {
+			return fmt.Sprintf("the channel for answers is not subscribed, %v", err)
+		}
+		return ""
+	})
+	if err := client.Do(t.Context(), "acl", "setuser", "default", "+xrevrange").Err(); err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.Eventually(t, func() string {
+		if got, err := n.Adapter.ServerCount(t.Context()); got != 1 || err != nil {
+			return fmt.Sprintf("ServerCount: %d, %v", got, err)
+		}
+		return ""
+	})
+}
+
+// TestOtherStream puts a stream into the place of another whose entries have greater ids.
+func TestOtherStream(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	add := func(id string) {
+		t.Helper()
+		err := f.client.XAdd(t.Context(), &goredis.XAddArgs{Stream: "socket.io", ID: id, Values: []any{"nsp", "/other"}}).Err()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("99999999999999-0")
+	f.awaitTraffic(t)
+	if err := f.client.Del(t.Context(), "socket.io").Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitTraffic(t)
+	if s := f.nodes[0].Stats(); s.Lost == 0 {
+		t.Errorf("the loss is not counted: %+v", s)
+	}
+}
+
+// TestLostReader cuts the connection on which a node reads, again and again: it misses nothing.
+func TestLostReader(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	const count = 500
+	for i := range count {
+		if i%100 == 50 {
+			f.killReaders(t)
+		}
+		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event(fmt.Sprint(i)), adapter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := 0
+	adaptertest.Eventually(t, func() string {
+		for _, text := range f.socket[1].Take() {
+			if !strings.HasPrefix(text, fmt.Sprintf(`2["%d","`, next)) {
+				t.Fatalf("got %q, want %d", text, next)
+			}
+			next++
+		}
+		if next < count {
+			return fmt.Sprintf("%d of %d events have come", next, count)
+		}
+		return ""
+	})
+}
+
+// killReaders has Redis close the connections that wait for entries.
+func (f *fleet) killReaders(t *testing.T) {
+	t.Helper()
+	list, err := f.client.ClientList(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(list) {
+		var id string
+		reads := false
+		for field := range strings.FieldsSeq(line) {
+			if v, ok := strings.CutPrefix(field, "id="); ok {
+				id = v
+			}
+			reads = reads || field == "cmd=xread"
+		}
+		if reads {
+			_ = f.client.ClientKillByFilter(t.Context(), "id", id).Err() // it may be gone
+		}
+	}
+}
+
+// TestGarbage puts into the stream, and on the channels, what is no message.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	entries := [][]any{
+		{"nsp", "/"}, {"nsp", "/", "uid", "u", "type", "3"}, {"nsp", "/", "uid", "u", "type", "3", "data", "{}"},
+		{"nsp", "/", "uid", "u", "type", "99", "data", "{}"}, {"nsp", "/", "uid", "u", "type", "3", "data", "\xff"},
+	}
+	ignored := [][]any{{"a", "b"}, {"nsp", "/unknown", "type", "3"}, {"nsp", "", "uid", "u"}}
+	for _, values := range append(entries, ignored...) {
+		if err := f.client.XAdd(t.Context(), &goredis.XAddArgs{Stream: "socket.io", Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := "socket.io#/#" + f.nodes[0].Adapter.(*adapter.Cluster).UID() + "#"
+	for _, channel := range []string{"socket.io#/#", own} {
+		if err := f.client.Publish(t.Context(), channel, "\xc1garbage").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	adaptertest.Eventually(t, func() string {
+		if s := f.nodes[0].Stats(); s.Malformed != uint64(len(entries)+2) {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+	f.awaitTraffic(t)
+	if n := strings.Count(f.log.String(), "message of another node ignored"); n != len(f.nodes) {
+		t.Errorf("%d lines in the log:\n%s", n, f.log.String())
+	}
+}
+
+// TestTrimming lets a stream grow beyond what it keeps: a client whose last event is gone begins anew.
+func TestTrimming(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+	t.Cleanup(func() { client.Close() })
+	n := adaptertest.NewNode("/")
+	n.Kept = &adapter.RecoveryOptions{MaxDisconnection: time.Hour}
+	n.Adapter = redisstreams.New(client, &redisstreams.Options{
+		MaxLen: 100, ClusterOptions: adapter.ClusterOptions{OffsetTimeout: time.Hour}, // what is broadcast stands in the stream then
+	})(n)
+	t.Cleanup(func() { _ = n.Adapter.Close(context.Background()) })
+	s := n.Connect("s")
+	var offset string
+	adaptertest.Eventually(t, func() string {
+		_ = n.Adapter.Broadcast(adaptertest.Event("x"), adapter.Options{})
+		text := strings.Join(s.Take(), "")
+		if _, rest, ok := strings.Cut(text, `2["x","`); ok {
+			offset = strings.TrimSuffix(rest, `"]`)
+			return ""
+		}
+		return "no offset in " + text
+	})
+	if err := n.Adapter.PersistSession(&adapter.Session{ID: "s", PID: "pid", Rooms: []string{"s"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		_ = n.Adapter.Broadcast(adaptertest.Event("x"), adapter.Options{})
+	}
+	if length, err := client.XLen(t.Context(), "socket.io").Result(); err != nil || length > 300 {
+		t.Errorf("the stream has %d entries, %v", length, err)
+	}
+	if ttl, err := client.PTTL(t.Context(), "sio:session:pid").Result(); err != nil || ttl > time.Hour || ttl < 50*time.Minute {
+		t.Errorf("the session stays for %v, %v", ttl, err)
+	}
+	err := n.Adapter.RestoreSession(t.Context(), "pid", offset, func(r *adapter.Restored) { t.Errorf("resumed with %d packets", len(r.Missed)) })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRestoredOnce asks for a session twice.
+func TestRestoredOnce(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	if err := f.nodes[0].Adapter.PersistSession(&adapter.Session{ID: "s", PID: "pid", Rooms: []string{"s"}}); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitTraffic(t)
+	last, err := f.client.XRevRangeN(t.Context(), "socket.io", "+", "-", 1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for range 2 {
+		for _, n := range f.nodes {
+			if err := n.Adapter.RestoreSession(t.Context(), "pid", last[0].ID, func(*adapter.Restored) { found++ }); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("found %d times", found)
+	}
+}
+
+// TestCloseWithoutRedis makes and closes an adapter that never gets a connection.
+func TestCloseWithoutRedis(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second})
+	defer client.Close()
+	adaptertest.RunUnreachable(t, "stream of Redis cannot be read", func(o adapter.ClusterOptions) adapter.Factory {
+		return redisstreams.New(client, &redisstreams.Options{ClusterOptions: o})
+	})
+}

@@ -1,0 +1,109 @@
+package redisstreams
+
+import (
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/pubsub"
+)
+
+// Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
+type Options struct {
+	// StreamName is the key of the stream. "" means "socket.io". Nodes must agree on it. Node.js: streamName.
+	StreamName string
+	// StreamCount is the number of streams that namespaces are spread over; with more than one, their keys are
+	// StreamName, "-" and a number. Zero means 1. Nodes must agree on it. Node.js: streamCount.
+	StreamCount int
+	// MaxLen is how many entries a stream keeps, or somewhat more. It bounds what clients that come back can have
+	// missed, in all namespaces of the stream. Zero means 10,000. Node.js: maxLen.
+	MaxLen int64
+	// ReadCount is how many entries are read at once. Zero means 100. Node.js: readCount.
+	ReadCount int64
+	// BlockTime is how long Redis may wait for an entry before it says that there is none. Zero means 5 s.
+	// Node.js: blockTimeInMs.
+	BlockTime time.Duration
+	// ChannelPrefix is what the names of all channels begin with. "" means "socket.io". Nodes must agree on it.
+	// Node.js: channelPrefix.
+	ChannelPrefix string
+	// ShardedPubSub uses the sharded publish/subscribe of Redis 7. Nodes must agree on it. Node.js:
+	// useShardedPubSub.
+	ShardedPubSub bool
+	// SessionKeyPrefix is what the keys of sessions begin with. "" means "sio:session:". Nodes must agree on it.
+	// Node.js: sessionKeyPrefix.
+	SessionKeyPrefix string
+
+	// ClusterOptions are those of every adapter for a cluster. Heartbeat is not used.
+	adapter.ClusterOptions
+}
+
+func (o *Options) withDefaults() *Options {
+	c := new(Options)
+	if o != nil {
+		*c = *o
+	}
+	if c.StreamName == "" {
+		c.StreamName = "socket.io"
+	}
+	if c.StreamCount <= 0 {
+		c.StreamCount = 1
+	}
+	if c.MaxLen <= 0 {
+		c.MaxLen = 10_000
+	}
+	if c.ReadCount <= 0 {
+		c.ReadCount = 100
+	}
+	if c.BlockTime <= 0 {
+		c.BlockTime = 5 * time.Second
+	}
+	if c.ChannelPrefix == "" {
+		c.ChannelPrefix = "socket.io"
+	}
+	if c.SessionKeyPrefix == "" {
+		c.SessionKeyPrefix = "sio:session:"
+	}
+	c.Heartbeat = nil
+	return c
+}
+
+// New returns a factory for adapters that speak with createAdapter of @socket.io/redis-streams-adapter 0.3. o may be
+// nil. The namespaces of one factory share one connection to each stream that they use and one for channels, apart from
+// those of the client.
+func New(client redis.UniversalClient, o *Options) adapter.Factory {
+	opts := o.withDefaults()
+	f := &factory{
+		client: client, opts: opts,
+		receiver: pubsub.NewReceiver(client, opts.ShardedPubSub, opts.Logger),
+		readers:  make(map[string]*reader),
+	}
+	return func(ns adapter.Namespace) adapter.Adapter {
+		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
+			return newBackend(f, c)
+		})
+	}
+}
+
+// factory is what the namespaces of one process share.
+type factory struct {
+	client   redis.UniversalClient
+	opts     *Options
+	receiver *pubsub.Receiver
+
+	mu      sync.Mutex
+	readers map[string]*reader // by stream
+}
+
+// reader returns the reader of a stream.
+func (f *factory) reader(stream string) *reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.readers[stream]
+	if r == nil {
+		r = newReader(f.client, stream, f.opts)
+		f.readers[stream] = r
+	}
+	return r
+}

@@ -1,0 +1,42 @@
+package redisstreams_test
+
+import (
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/adapter/redisstreams"
+	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/redistest"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// kinds are the options that change what goes over the wire.
+var kinds = map[string]redisstreams.Options{
+	"default":        {},
+	"sharded":        {ShardedPubSub: true, ChannelPrefix: "a*[b]"},
+	"three streams":  {StreamCount: 3, StreamName: "s"},
+	"entry by entry": {ReadCount: 1},
+}
+
+func TestConformance(t *testing.T) {
+	for name, o := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+			t.Cleanup(func() { client.Close() })
+			adaptertest.Run(t, redisstreams.New(client, &o))
+			adaptertest.RunCluster(t, func(*testing.T) adapter.Factory {
+				return adaptertest.Processes(func() adapter.Factory { return redisstreams.New(client, &o) })
+			})
+			o.OffsetTimeout = time.Minute
+			adaptertest.RunRecovery(t, func(*testing.T) adapter.Factory {
+				return adaptertest.Processes(func() adapter.Factory { return redisstreams.New(client, &o) })
+			}, 1, 2, 3)
+		})
+	}
+}

@@ -1,0 +1,90 @@
+package namespace
+
+import (
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// ackWaiter waits for one acknowledgement: by a function, or by a channel with room for it, which is closed if
+// the socket leaves first.
+type ackWaiter struct {
+	do     func(parser.Args)
+	answer chan<- parser.Args
+}
+
+// expect registers w for the acknowledgement id. It reports false if the socket has left.
+func (s *Socket) expect(id uint64, w ackWaiter) bool {
+	x := s.more()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s.status.state() >= stateLeaving {
+		return false
+	}
+	if x.acks == nil {
+		x.acks = make(map[uint64]ackWaiter)
+	}
+	x.acks[id] = w
+	return true
+}
+
+// ExpectAck implements [adapter.Socket].
+func (s *Socket) ExpectAck(id uint64, ack func(parser.Args)) { s.expect(id, ackWaiter{do: ack}) }
+
+// DropAck implements [adapter.Socket].
+func (s *Socket) DropAck(id uint64) { s.takeAck(id) }
+
+func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
+	x := s.extra.Load()
+	if x == nil {
+		return ackWaiter{}, false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	w, ok = x.acks[id]
+	delete(x.acks, id)
+	return w, ok
+}
+
+// HandleAck hands an ACK packet of the client to whoever waits for it; p is not kept, apart from its
+// attachments. An id that nobody waits for is ignored. It does not block and is not part of the queue, so
+// that a handler may wait for an acknowledgement.
+func HandleAck(s *Socket, p *parser.Packet) {
+	w, ok := s.takeAck(p.ID)
+	if !ok {
+		return
+	}
+	args := parser.Args{Data: append([]byte(nil), p.Data...), Attachments: p.Attachments}
+	if w.do != nil {
+		w.do(args)
+	} else {
+		w.answer <- args
+	}
+}
+
+// loseAcksLocked ends the waits of callers whose socket has left. Broadcasts go on waiting until their deadline,
+// as with the reference.
+func (x *extra) loseAcksLocked() {
+	for _, w := range x.acks {
+		if w.answer != nil {
+			close(w.answer)
+		}
+	}
+	x.acks = nil
+}
+
+// sendAck answers an event of the client.
+func (s *Socket) sendAck(id uint64, args []any) error {
+	o := outgoing.Get().(*outgoingPacket)
+	defer o.release()
+	data, attachments, err := parser.AppendArgs(o.data[:0], nil, args...)
+	if err != nil {
+		return err
+	}
+	o.data = data
+	o.packet = parser.Packet{
+		Type: parser.Ack, Namespace: s.ns.name, ID: id, HasID: true, Data: data, Attachments: attachments,
+	}
+	return s.write(&o.packet, false)
+}
+
+var _ adapter.Socket = (*Socket)(nil)

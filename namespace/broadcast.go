@@ -1,0 +1,191 @@
+package namespace
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// Broadcast is a selection of sockets of a namespace, with what is to happen to a packet on its way. It is an
+// immutable value: every method that refines it returns a new one, so that a Broadcast can be kept,
+// shared and used from any number of goroutines.
+//
+// Without a room it selects all sockets of the namespace; with rooms, the sockets that are in any of them,
+// each once; always without those that are in a room of Except. The id of a socket is the name of a room
+// with that one socket in it.
+type Broadcast struct {
+	ns   *Namespace
+	opts adapter.Options
+}
+
+// To adds rooms to the selection.
+func (b Broadcast) To(rooms ...string) Broadcast {
+	b.opts.Rooms = append(slices.Clip(b.opts.Rooms), rooms...)
+	return b
+}
+
+// In is another word for To.
+func (b Broadcast) In(rooms ...string) Broadcast { return b.To(rooms...) }
+
+// Except leaves out the sockets that are in any of rooms.
+func (b Broadcast) Except(rooms ...string) Broadcast {
+	b.opts.Except = append(slices.Clip(b.opts.Except), rooms...)
+	return b
+}
+
+// Local keeps the operation on this node of a cluster.
+func (b Broadcast) Local() Broadcast {
+	b.opts.Flags.Local = true
+	return b
+}
+
+// Volatile drops the packet for clients that cannot be written to at once.
+func (b Broadcast) Volatile() Broadcast {
+	b.opts.Flags.Volatile = true
+	return b
+}
+
+// Compress says whether transports may compress the packet, which is the default.
+func (b Broadcast) Compress(compress bool) Broadcast {
+	b.opts.Flags.NoCompress = !compress
+	return b
+}
+
+// Timeout bounds the wait for acknowledgements. Zero means no bound beside the context's.
+func (b Broadcast) Timeout(d time.Duration) Broadcast {
+	b.opts.Flags.Timeout = d
+	return b
+}
+
+// Emit sends an event to the selected sockets. It does not wait for clients. Arguments are encoded as
+// [parser.AppendArgs] does; byte slices anywhere in them become binary attachments. They are not kept.
+//
+// It returns a *ReservedEventError, an error of the encoding, or one of the adapter.
+func (b Broadcast) Emit(event string, args ...any) error {
+	p, err := eventPacket(b.ns.name, event, args)
+	if err != nil {
+		return err
+	}
+	return b.ns.adapter.Broadcast(p, b.opts)
+}
+
+// EmitWithAck sends an event to the selected sockets and waits until each client has acknowledged it. It
+// returns the arguments of each acknowledgement in the order in which they came. When ctx or Timeout ends
+// the wait it returns those that came in time and [adapter.ErrTimeout] or the context's error.
+//
+// There must be a deadline, in ctx or by Timeout: without one it returns ErrNoDeadline and sends nothing.
+func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]parser.Args, error) {
+	if _, ok := ctx.Deadline(); !ok && b.opts.Flags.Timeout <= 0 {
+		return nil, ErrNoDeadline
+	}
+	p, err := eventPacket(b.ns.name, event, args)
+	if err != nil {
+		return nil, err
+	}
+	return b.ns.adapter.BroadcastWithAck(ctx, p, b.opts)
+}
+
+// FetchSockets returns the selected sockets of all nodes.
+func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	found, err := b.ns.adapter.FetchSockets(ctx, b.opts)
+	sockets := make([]RemoteSocket, len(found))
+	for i, d := range found {
+		sockets[i] = RemoteSocket{ns: b.ns, d: d}
+	}
+	return sockets, err
+}
+
+// Sockets returns the selected sockets of this node, in no particular order.
+func (b Broadcast) Sockets() []*Socket {
+	var sockets []*Socket
+	b.ns.adapter.Each(b.opts, func(s adapter.Socket) bool {
+		sockets = append(sockets, s.(*Socket))
+		return true
+	})
+	return sockets
+}
+
+// SocketsJoin puts the selected sockets into rooms.
+func (b Broadcast) SocketsJoin(rooms ...string) error {
+	return b.ns.adapter.AddSockets(b.opts, rooms...)
+}
+
+// SocketsLeave takes the selected sockets out of rooms.
+func (b Broadcast) SocketsLeave(rooms ...string) error {
+	return b.ns.adapter.RemoveSockets(b.opts, rooms...)
+}
+
+// DisconnectSockets disconnects the selected sockets from the namespace and, if closeConn is true, closes
+// the connections of their clients.
+func (b Broadcast) DisconnectSockets(closeConn bool) error {
+	return b.ns.adapter.DisconnectSockets(b.opts, closeConn)
+}
+
+// eventPacket encodes the arguments of an event.
+func eventPacket(ns, event string, args []any) (*parser.Packet, error) {
+	if err := checkEvent(event); err != nil {
+		return nil, err
+	}
+	data, attachments, err := parser.AppendEvent(nil, nil, event, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &parser.Packet{Type: parser.Event, Namespace: ns, Data: data, Attachments: attachments}, nil
+}
+
+// RemoteSocket is a socket of any node, as FetchSockets found it.
+type RemoteSocket struct {
+	ns *Namespace
+	d  adapter.Description
+}
+
+// ID returns the id of the socket.
+func (r RemoteSocket) ID() string { return r.d.ID }
+
+// Rooms returns the rooms that the socket was in.
+func (r RemoteSocket) Rooms() []string { return slices.Clone(r.d.Rooms) }
+
+// BindData stores the socket's data, as its node set it with SetData, in the value that dst points to.
+func (r RemoteSocket) BindData(dst any) error { return json.Unmarshal(r.d.Data, dst) }
+
+// Handshake returns the details of the socket's handshake.
+func (r RemoteSocket) Handshake() (HandshakeDetails, error) {
+	var h HandshakeDetails
+	err := json.Unmarshal(r.d.Handshake, &h)
+	return h, err
+}
+
+func (r RemoteSocket) self() Broadcast {
+	b := r.ns.To(r.d.ID)
+	b.opts.Flags.ExpectSingleResponse = true
+	return b
+}
+
+// Emit sends an event to the socket.
+func (r RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }
+
+// EmitWithAck sends an event to the socket and waits for its acknowledgement. There must be a deadline.
+func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (parser.Args, error) {
+	answers, err := r.self().EmitWithAck(ctx, event, args...)
+	if err != nil || len(answers) == 0 {
+		if err == nil {
+			err = ErrDisconnected
+		}
+		return parser.Args{}, err
+	}
+	return answers[0], nil
+}
+
+// Join puts the socket into rooms.
+func (r RemoteSocket) Join(rooms ...string) error { return r.self().SocketsJoin(rooms...) }
+
+// Leave takes the socket out of rooms.
+func (r RemoteSocket) Leave(rooms ...string) error { return r.self().SocketsLeave(rooms...) }
+
+// Disconnect disconnects the socket from its namespace and, if closeConn is true, closes its client's
+// connection.
+func (r RemoteSocket) Disconnect(closeConn bool) error { return r.self().DisconnectSockets(closeConn) }

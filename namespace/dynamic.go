@@ -1,0 +1,225 @@
+package namespace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// parent stands for the dynamic namespaces that one pattern or function allows.
+type parent struct {
+	namespace *Namespace
+	pattern   *regexp.Regexp
+	allow     func(name string, auth parser.Value) (bool, error)
+
+	mu       sync.Mutex
+	children []*Namespace
+}
+
+// OfPattern returns a parent of all namespaces whose names match pattern, which are created when
+// clients ask for them. Its middleware and handlers are copied to a child when that is created; what is
+// registered later does not reach children that exist. Broadcasts from it reach the sockets of all
+// children; it has no sockets of its own, and FetchSockets is not supported.
+//
+// Existing namespaces come first, then patterns and functions in the order of registration.
+func (r *Registry) OfPattern(pattern *regexp.Regexp) *Namespace {
+	if pattern == nil {
+		panic("namespace: nil pattern")
+	}
+	return r.addParent(&parent{pattern: pattern})
+}
+
+// OfFunc is OfPattern with a function that decides. It gets the payload of CONNECT, may block, and may be
+// called many times at once. An error means no.
+func (r *Registry) OfFunc(allow func(name string, auth parser.Value) (bool, error)) *Namespace {
+	if allow == nil {
+		panic("namespace: nil function")
+	}
+	return r.addParent(&parent{allow: allow})
+}
+
+func (r *Registry) addParent(p *parent) *Namespace {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.namespace = &Namespace{name: fmt.Sprintf("/_%d", len(r.parents)), registry: r}
+	p.namespace.adapter = &fanOut{parent: p}
+	r.parents = append(r.parents, p)
+	return p.namespace
+}
+
+func (r *Registry) dynamic() []*parent {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.parents
+}
+
+// HasDynamic reports whether a namespace that does not exist may yet be created.
+func (r *Registry) HasDynamic() bool { return len(r.dynamic()) > 0 }
+
+// Resolve returns the namespace of this name for a client with this payload of CONNECT and creates it if a
+// pattern or function allows it; otherwise it returns nil. It blocks for as long as the functions do.
+func (r *Registry) Resolve(name string, auth []byte) *Namespace {
+	if n, ok := r.Lookup(name); ok {
+		return n
+	}
+	if auth == nil {
+		auth = []byte("{}")
+	}
+	for _, p := range r.dynamic() {
+		var ok bool
+		if p.pattern != nil {
+			ok = p.pattern.MatchString(name)
+		} else {
+			allowed, err := p.allow(name, parser.Value{Data: auth})
+			ok = allowed && err == nil
+		}
+		if ok {
+			return r.create(name, p, true)
+		}
+	}
+	return nil
+}
+
+// CreateChild returns the namespace of this name, which it creates as a child of n if there is none, as a client
+// would that asks for it. n must come from OfPattern or OfFunc, or it panics.
+func (n *Namespace) CreateChild(name string) *Namespace {
+	a, ok := n.adapter.(*fanOut)
+	if !ok {
+		panic("namespace: CreateChild of a namespace that is no parent")
+	}
+	return n.registry.create(name, a.parent, true)
+}
+
+// inherit copies what has been registered on p.
+func (n *Namespace) inherit(p *Namespace) {
+	n.handlers.byName.Store(p.handlers.byName.Load())
+	n.handlers.any.copy(&p.handlers.any)
+	n.middleware.copy(&p.middleware)
+	n.connect.copy(&p.connect)
+	n.disconnecting.copy(&p.disconnecting)
+	n.disconnect.copy(&p.disconnect)
+	n.errors.copy(&p.errors)
+	n.rooms.copy(&p.rooms)
+}
+
+func (p *parent) addChild(n *Namespace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.children = append(p.children, n)
+}
+
+func (p *parent) removeChild(n *Namespace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.children = slices.DeleteFunc(p.children, func(c *Namespace) bool { return c == n })
+}
+
+// fanOut is the adapter of a parent: it passes everything on to those of the children.
+type fanOut struct{ parent *parent }
+
+var _ adapter.Adapter = (*fanOut)(nil)
+
+// all calls f with each child and returns the first error.
+func (a *fanOut) all(f func(*Namespace) error) (first error) {
+	a.parent.mu.Lock()
+	children := slices.Clone(a.parent.children)
+	a.parent.mu.Unlock()
+	for _, n := range children {
+		if err := f(n); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (a *fanOut) Broadcast(p *parser.Packet, o adapter.Options) error {
+	return a.all(func(n *Namespace) error {
+		own := *p
+		own.Namespace = n.name
+		return n.adapter.Broadcast(&own, o)
+	})
+}
+
+// BroadcastWithAck is not sent, and answered by nobody, as with the reference.
+func (a *fanOut) BroadcastWithAck(context.Context, *parser.Packet, adapter.Options) ([]parser.Args, error) {
+	return []parser.Args{}, nil
+}
+
+func (a *fanOut) FetchSockets(context.Context, adapter.Options) ([]adapter.Description, error) {
+	return nil, adapter.ErrUnsupported
+}
+
+func (a *fanOut) AddSockets(o adapter.Options, rooms ...string) error {
+	return a.all(func(n *Namespace) error { return n.adapter.AddSockets(o, rooms...) })
+}
+
+func (a *fanOut) RemoveSockets(o adapter.Options, rooms ...string) error {
+	return a.all(func(n *Namespace) error { return n.adapter.RemoveSockets(o, rooms...) })
+}
+
+func (a *fanOut) DisconnectSockets(o adapter.Options, closeConn bool) error {
+	return a.all(func(n *Namespace) error { return n.adapter.DisconnectSockets(o, closeConn) })
+}
+
+func (a *fanOut) RoomNames() []string {
+	rooms := make(map[string]struct{})
+	_ = a.all(func(n *Namespace) error {
+		for _, room := range n.adapter.RoomNames() {
+			rooms[room] = struct{}{}
+		}
+		return nil
+	})
+	return slices.Collect(maps.Keys(rooms))
+}
+
+func (a *fanOut) Each(o adapter.Options, f func(adapter.Socket) bool) {
+	more := true
+	_ = a.all(func(n *Namespace) error {
+		if more {
+			n.adapter.Each(o, func(s adapter.Socket) bool {
+				more = f(s)
+				return more
+			})
+		}
+		return nil
+	})
+}
+
+func (a *fanOut) Socket(id string) (found adapter.Socket, ok bool) {
+	_ = a.all(func(n *Namespace) error {
+		if !ok {
+			found, ok = n.adapter.Socket(id)
+		}
+		return nil
+	})
+	return found, ok
+}
+
+func (a *fanOut) ServerSideEmit(args parser.Args) error {
+	return a.all(func(n *Namespace) error { return n.adapter.ServerSideEmit(args) })
+}
+
+func (a *fanOut) ServerSideEmitWithAck(context.Context, parser.Args) ([]parser.Args, error) {
+	return nil, adapter.ErrUnsupported
+}
+
+func (a *fanOut) ServerCount(context.Context) (int, error) { return 0, adapter.ErrUnsupported }
+
+// A parent has no sockets of its own.
+
+func (a *fanOut) Add(adapter.Socket, ...string) error   { return nil }
+func (a *fanOut) Remove(adapter.Socket, string)         {}
+func (a *fanOut) RemoveAll(adapter.Socket)              {}
+func (a *fanOut) Rooms(adapter.Socket) []string         { return nil }
+func (a *fanOut) Recovers() bool                        { return false }
+func (a *fanOut) PersistSession(*adapter.Session) error { return nil }
+func (a *fanOut) Close(context.Context) error           { return nil }
+func (a *fanOut) RestoreSession(context.Context, string, string, func(*adapter.Restored)) error {
+	return nil
+}

@@ -1,0 +1,81 @@
+package namespace
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+var (
+	// ErrDisconnected is returned for what concerns a socket that is not, or no longer, connected.
+	ErrDisconnected = errors.New("namespace: socket is not connected")
+	// ErrNoDeadline is returned by a broadcast with acknowledgements that nothing would end: neither its
+	// context nor Timeout sets a deadline, and a client that leaves never answers.
+	ErrNoDeadline = errors.New("namespace: a broadcast with acknowledgements needs a deadline")
+	// ErrNotAsked is returned by Event.Ack if the client did not ask for an acknowledgement.
+	ErrNotAsked = errors.New("namespace: no acknowledgement was asked for")
+	// ErrAcked is returned by Event.Ack from the second call on.
+	ErrAcked = errors.New("namespace: event is already acknowledged")
+)
+
+// ReservedEventError is returned for the emission of an event whose name has a meaning of its own.
+type ReservedEventError struct{ Event string }
+
+func (e *ReservedEventError) Error() string {
+	return fmt.Sprintf("namespace: %q is a reserved event name", e.Event)
+}
+
+func checkEvent(name string) error {
+	if parser.ReservedEvent(name) {
+		return &ReservedEventError{Event: name}
+	}
+	return nil
+}
+
+// ConnectError is returned by middleware to refuse a connection with data. Any other error refuses it
+// with its text alone.
+//
+// Socket.IO protocol v5, "CONNECT_ERROR".
+type ConnectError struct {
+	Message string // becomes the message of the client's Error
+	Data    any    // becomes its data; nil means none
+}
+
+func (e *ConnectError) Error() string { return e.Message }
+
+// BindError is what an error handler gets for an event whose arguments do not fit a typed handler.
+type BindError struct {
+	Event string
+	Err   error
+}
+
+func (e *BindError) Error() string {
+	return fmt.Sprintf("namespace: arguments of event %q: %v", e.Event, e.Err)
+}
+
+func (e *BindError) Unwrap() error { return e.Err }
+
+// DisconnectReason says why a socket was disconnected, in the reference's words.
+type DisconnectReason string
+
+const (
+	// TransportClose: the client's connection was closed, by the client or by the network.
+	TransportClose DisconnectReason = "transport close"
+	// TransportError: the client's connection failed, or the client broke the rules of its transport.
+	TransportError DisconnectReason = "transport error"
+	// PingTimeout: the client did not answer a ping in time.
+	PingTimeout DisconnectReason = "ping timeout"
+	// ParseError: the client sent an undecodable Engine.IO packet.
+	ParseError DisconnectReason = "parse error"
+	// ForcedClose: the session was closed on this side, or the client sent an undecodable Socket.IO packet.
+	ForcedClose DisconnectReason = "forced close"
+	// ForcedServerClose: the client sent a packet that its state does not allow.
+	ForcedServerClose DisconnectReason = "forced server close"
+	// ServerNamespaceDisconnect: Socket.Disconnect or DisconnectSockets was called.
+	ServerNamespaceDisconnect DisconnectReason = "server namespace disconnect"
+	// ClientNamespaceDisconnect: the client left the namespace.
+	ClientNamespaceDisconnect DisconnectReason = "client namespace disconnect"
+	// ServerShuttingDown: the server was closed.
+	ServerShuttingDown DisconnectReason = "server shutting down"
+)

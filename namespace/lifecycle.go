@@ -1,0 +1,247 @@
+package namespace
+
+import (
+	"errors"
+	"runtime/debug"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// The functions of this file, with HandleAck and HandleError, are what the owner of clients calls. They are
+// not methods of Socket, because they are nothing for applications.
+
+// Join makes a socket for a client that asks to join n with this payload of CONNECT, which is copied, and
+// queues what remains to be done for it: middleware, the answer, connection handlers. It returns nil if n has
+// just been dropped, as empty dynamic namespaces are.
+func Join(n *Namespace, c Client, auth []byte) *Socket {
+	if !n.registry.hold(n) {
+		return nil
+	}
+	s := newSocket(n, c, auth)
+	c.Queue().Push(s.admit)
+	return s
+}
+
+// admit runs on the client's queue.
+func (s *Socket) admit() {
+	middleware := s.ns.middleware.all()
+	pid, offset := s.resumes()
+	if len(middleware) == 0 && pid == "" {
+		s.admitted(nil, nil)
+		return
+	}
+	// Middleware may wait for as long as it wants: sockets of the client in other namespaces go on
+	// meanwhile, and so does the end of its connection.
+	go func() {
+		restored, done := s.restore(pid, offset, len(middleware) > 0)
+		if done {
+			s.client.Queue().Push(s.connected)
+			s.client.Schedule()
+			return
+		}
+		err := s.runMiddleware(middleware)
+		s.client.Queue().Push(func() { s.admitted(restored, err) })
+		s.client.Schedule()
+	}()
+}
+
+func (s *Socket) runMiddleware(middleware []Middleware) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("internal error")
+			s.client.Fail(s, p, debug.Stack())
+		}
+	}()
+	for _, f := range middleware {
+		if s.status.state() != statePending {
+			return nil // the client has gone
+		}
+		if err := f(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admitted runs on the client's queue when middleware has decided. rooms are those of a session that is resumed.
+//
+// Socket.IO protocol v5, "CONNECT" and "CONNECT_ERROR".
+func (s *Socket) admitted(rooms []string, refusal error) {
+	if refusal != nil {
+		if s.status.move(statePending, stateGone) {
+			s.client.Left(s)
+			s.refuse(refusal)
+		}
+		s.cleanUp()
+		return
+	}
+	// The client hears of nothing before its handlers for connections have returned, unless they wait: by then it
+	// is in the rooms that they put it into, and whoever it tells of its being there will reach it.
+	s.client.Cork()
+	defer s.client.Uncork()
+	s.open(rooms)
+	s.connected()
+}
+
+// open connects s and tells the client. It does not if the client has gone.
+func (s *Socket) open(rooms []string) {
+	n := s.ns
+	_ = n.adapter.Add(s, s.id) // its own room does not count
+	_ = n.adapter.Add(s, rooms...)
+	opening := &s.client.Queue().opening
+	opening.Lock()
+	if !s.status.move(statePending, stateAdmitted) {
+		opening.Unlock()
+		s.cleanUp()
+		return
+	}
+	err := s.write(&parser.Packet{Type: parser.Connect, Namespace: n.name, Data: s.connectData()}, false)
+	if err != nil && !s.Recovered() && s.status.move(stateAdmitted, stateGone) {
+		// The session has ended, which nobody has told s yet. One that is resumed goes on, to be kept again.
+		opening.Unlock()
+		s.client.Left(s)
+		s.cleanUp()
+		return
+	}
+	s.status.move(stateAdmitted, stateConnected)
+	opening.Unlock()
+	s.client.Joined(s)
+}
+
+// connectData is the payload of the CONNECT packet that s is told of its ids by. Clients of
+// Socket.IO v2 get none.
+func (s *Socket) connectData() []byte {
+	if s.client.Protocol() == 3 {
+		return nil
+	}
+	data := append(make([]byte, 0, 64), `{"sid":"`...)
+	data = append(append(data, s.id...), '"')
+	if s.ns.Recovers() {
+		data = append(append(data, `,"pid":"`...), s.more().pid...)
+		data = append(data, '"')
+	}
+	return append(data, '}')
+}
+
+// connected calls the handlers for connections. It runs on the client's queue, in front of the end of s.
+func (s *Socket) connected() {
+	if s.status.state() != stateConnected {
+		return
+	}
+	s.status.mark(announced)
+	for _, f := range s.ns.connect.all() {
+		f(s)
+	}
+}
+
+// cleanUp removes what is left of a socket that has never been connected.
+func (s *Socket) cleanUp() {
+	s.ns.adapter.RemoveAll(s)
+	s.ns.registry.release(s.ns)
+}
+
+// refuse sends CONNECT_ERROR. Clients of Socket.IO v2 get the data alone, or the message if there is none.
+func (s *Socket) refuse(refusal error) {
+	message, data := refusal.Error(), any(nil)
+	var ce *ConnectError
+	if errors.As(refusal, &ce) {
+		message, data = ce.Message, ce.Data
+	}
+	payload := func(data any) any {
+		switch {
+		case s.client.Protocol() != 3:
+			return struct {
+				Message string `json:"message"`
+				Data    any    `json:"data,omitempty"`
+			}{message, data}
+		case data != nil:
+			return data
+		default:
+			return message
+		}
+	}
+	list, _, err := parser.AppendArgs(nil, nil, payload(data))
+	switch string(list) {
+	case "[false]", "[0]", `[""]`, "[null]": // what JavaScript takes for nothing
+		list, _, err = parser.AppendArgs(nil, nil, message)
+	}
+	if err != nil {
+		s.ns.registry.logger.Warn("data of a connect error cannot be encoded", "namespace", s.ns.name, "err", err)
+		list, _, _ = parser.AppendArgs(nil, nil, payload(nil)) // a string always encodes
+	}
+	// The payload stands in a list of arguments.
+	_ = s.write(&parser.Packet{Type: parser.ConnectError, Namespace: s.ns.name, Data: list[1 : len(list)-1]}, false)
+}
+
+// Disconnect takes s out of its namespace for this reason and, if the server decided it, tells the client.
+// err says what went wrong, if anything did. The socket is disconnected when it returns; handlers are
+// called, and rooms left, on the client's queue, but whoever waits for the client hears of it at once. It reports
+// whether anything was queued: the caller sees to it that the queue runs.
+func Disconnect(s *Socket, reason DisconnectReason, err error) (queued bool) {
+	for {
+		st := s.status.state()
+		switch st {
+		case statePending:
+			if s.status.move(st, stateGone) {
+				s.client.Left(s)
+				return false // admitted cleans up
+			}
+		case stateAdmitted, stateConnected:
+			if !s.status.move(st, stateLeaving) {
+				continue
+			}
+			if reason == ServerNamespaceDisconnect {
+				s.status.mark(deaf)
+				_ = s.write(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name}, false)
+			}
+			s.client.Left(s)
+			s.lose(reason, err)
+			s.client.Queue().Push(func() { s.leave(reason) })
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// lose ends what waits for the client: its handlers perhaps, behind which leave is queued.
+func (s *Socket) lose(reason DisconnectReason, err error) {
+	x := s.more()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.loseAcksLocked()
+	x.cause = &DisconnectError{Reason: reason, Err: err}
+	if x.cancel != nil {
+		x.cancel(x.cause)
+	}
+}
+
+// leave runs on the client's queue.
+func (s *Socket) leave(reason DisconnectReason) {
+	n, x := s.ns, s.extra.Load()
+	if s.status.marked(announced) {
+		for _, f := range n.disconnecting.all() {
+			f(s, reason)
+		}
+		if x != nil {
+			for _, f := range x.disconnecting.all() {
+				f(reason)
+			}
+		}
+	}
+	s.persist(reason)
+	n.adapter.RemoveAll(s)
+	s.status.move(stateLeaving, stateGone)
+	defer n.registry.release(n)
+	if !s.status.marked(announced) {
+		return
+	}
+	for _, f := range n.disconnect.all() {
+		f(s, reason)
+	}
+	if x = s.extra.Load(); x != nil {
+		for _, f := range x.disconnect.all() {
+			f(reason)
+		}
+	}
+}

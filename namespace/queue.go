@@ -1,0 +1,208 @@
+package namespace
+
+import (
+	"runtime/debug"
+	"sync"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// Queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
+// for use. All methods are safe for concurrent use.
+//
+// A client's packets are parsed and queued as they are read, in batches; Run works them off. While a
+// handler blocks, packets go on being queued; from maxQueued bytes on, PushEvent reports the queue full, and
+// the reader is expected to stop until Run has reported that there is room again.
+type Queue struct {
+	mu      sync.Mutex
+	last    *task  // whose next is the first; nil if there is none
+	bytes   uint32 // estimate of the memory that waiting events take
+	batch   uint16 // far more than can wait
+	running bool
+	full    bool
+
+	// opening is held while CONNECT is being written for one of the client's sockets.
+	opening sync.Mutex
+}
+
+// awaitOpening returns when no CONNECT is being written.
+func (q *Queue) awaitOpening() {
+	q.opening.Lock()
+	//lint:ignore SA2001 what is waited for is the end of the critical section
+	q.opening.Unlock()
+}
+
+const (
+	// maxQueued is the estimate of bytes of waiting events at which the client stops being read.
+	maxQueued = 1 << 20
+	// taskCost is the part of the estimate that an event has whatever its size.
+	taskCost = 256
+)
+
+// task is one entry of a Queue: an event, or a function.
+type task struct {
+	next  *task
+	event Event // if event.socket is set
+	do    func()
+	cost  uint32
+	batch uint16
+}
+
+var tasks = sync.Pool{New: func() any { return new(task) }}
+
+// maxPooledEvent is the size of the largest event whose buffer is kept for another one.
+const maxPooledEvent = 4 << 10
+
+func (t *task) recycle() {
+	data := t.event.data
+	if t.event.kept || cap(data) > maxPooledEvent {
+		if t.event.kept {
+			return // a handler may have it
+		}
+		data = nil
+	}
+	*t = task{}
+	t.event.data = data[:0]
+	tasks.Put(t)
+}
+
+// Full reports whether so many events wait that the client should not be read any further.
+func (q *Queue) Full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.full
+}
+
+// PushEvent queues an EVENT packet for s; p is not kept, apart from its attachments. It reports whether
+// the queue has just become full.
+func (q *Queue) PushEvent(s *Socket, p *parser.Packet) (full bool) {
+	t := tasks.Get().(*task)
+	t.event.init(s, p)
+	t.cost = taskCost + uint32(len(p.Data))
+	for _, b := range p.Attachments {
+		t.cost += uint32(len(b))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pushLocked(t)
+	if q.bytes > maxQueued && !q.full {
+		q.full = true
+		return true
+	}
+	return false
+}
+
+// Push queues f.
+func (q *Queue) Push(f func()) {
+	t := tasks.Get().(*task)
+	t.do = f
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pushLocked(t)
+}
+
+func (q *Queue) pushLocked(t *task) {
+	t.batch = q.batch
+	q.bytes += t.cost
+	if q.last == nil {
+		t.next = t
+	} else {
+		t.next, q.last.next = q.last.next, t
+	}
+	q.last = t
+}
+
+// popLocked takes the first task, or returns nil if there is none.
+func (q *Queue) popLocked() *task {
+	if q.last == nil {
+		return nil
+	}
+	t := q.last.next
+	if t == q.last {
+		q.last = nil
+	} else {
+		q.last.next = t.next
+	}
+	t.next = nil // or an event that a handler keeps would keep those behind it
+	q.bytes -= t.cost
+	return t
+}
+
+// EndBatch says that what is queued from now on has come in another piece than what was before.
+func (q *Queue) EndBatch() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batch++
+}
+
+// DropBatch forgets the events for s that have been queued since the last EndBatch, or those for all
+// sockets if s is nil. As with the reference, a packet that ends a socket takes the events with it that
+// arrived in the same piece.
+func (q *Queue) DropBatch(s *Socket) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.last == nil {
+		return
+	}
+	for t := q.last.next; ; t = t.next {
+		if t.batch == q.batch && t.event.socket != nil && (s == nil || t.event.socket == s) {
+			t.event.dropped = true
+		}
+		if t == q.last {
+			return
+		}
+	}
+}
+
+// Run works the queue off and reports whether it was full and is so no longer. If it is being worked off
+// already, Run returns at once.
+func (q *Queue) Run(c Client) (roomAgain bool) {
+	q.mu.Lock()
+	if q.running || q.last == nil {
+		q.mu.Unlock()
+		return false
+	}
+	q.running = true
+	q.mu.Unlock()
+
+	finished := false
+	defer func() {
+		if !finished { // a handler has called runtime.Goexit, which ends its client as a panic does
+			q.mu.Lock()
+			q.running = false
+			q.mu.Unlock()
+			c.Fail(nil, "runtime.Goexit", nil)
+			c.Schedule()
+		}
+	}()
+	for {
+		q.mu.Lock()
+		t := q.popLocked()
+		if t == nil {
+			q.running = false
+			roomAgain, q.full = q.full, false
+			q.mu.Unlock()
+			finished = true
+			return roomAgain
+		}
+		q.mu.Unlock()
+		t.run(c)
+	}
+}
+
+// run executes t. A panic ends the client, not the server.
+func (t *task) run(c Client) {
+	defer func() {
+		s := t.event.socket
+		if p := recover(); p != nil {
+			t.event.kept = true
+			c.Fail(s, p, debug.Stack())
+		}
+		t.recycle()
+	}()
+	if t.do != nil {
+		t.do()
+	} else if !t.event.dropped {
+		t.event.socket.dispatch(&t.event)
+	}
+}

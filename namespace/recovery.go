@@ -1,0 +1,82 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/myriad-rt/myriad/adapter"
+)
+
+// Recovers reports whether clients that lose their connection can resume their session: that is on, and the adapter
+// is able to.
+func (n *Namespace) Recovers() bool {
+	return n.registry.config.Recovery != nil && n.adapter.Recovers()
+}
+
+// resumes returns the secret and the offset with which the client asks for its old session, or nothing if it
+// does not, or they are not strings.
+func (s *Socket) resumes() (pid, offset string) {
+	if s.auth == nil || !s.ns.Recovers() {
+		return "", ""
+	}
+	p, o := gjson.Get(*s.auth, "pid"), gjson.Get(*s.auth, "offset")
+	if p.Type != gjson.String || o.Type != gjson.String {
+		return "", ""
+	}
+	return p.Str, o.Str
+}
+
+// restore resumes the session with this secret, if there is one. The packets that the client has missed are
+// sent first. If middleware is to be skipped, s is opened in the same step, so that no packet falls between, and
+// restore reports that there is nothing more to do than to call the handlers. Otherwise it returns the rooms
+// to be joined.
+func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string, opened bool) {
+	if pid == "" {
+		return nil, false
+	}
+	config := &s.ns.registry.config
+	err := s.ns.adapter.RestoreSession(context.Background(), pid, offset, func(r *adapter.Restored) {
+		if s.status.state() != statePending {
+			return
+		}
+		x := s.more()
+		s.id = r.ID
+		x.pid, x.recovered = r.PID, true
+		x.mu.Lock()
+		x.data = r.Data
+		x.mu.Unlock()
+		for _, p := range r.Missed {
+			_ = s.write(p, false)
+		}
+		rooms = r.Rooms
+		if opened = !hasMiddleware || !config.RecoverThroughMiddleware; opened {
+			s.open(rooms)
+		}
+	})
+	if err != nil {
+		// Adapters tell the operator at a bounded rate.
+		s.ns.registry.logger.Debug("session cannot be restored", "namespace", s.ns.name, "err", err)
+	}
+	return rooms, opened
+}
+
+// recoverable reports whether a client may resume a session that ended for this reason.
+func recoverable(reason DisconnectReason) bool {
+	switch reason {
+	case TransportError, TransportClose, ForcedClose, PingTimeout, ServerShuttingDown, ForcedServerClose:
+		return true
+	}
+	return false
+}
+
+// persist keeps the session of s for a client that may come back.
+func (s *Socket) persist(reason DisconnectReason) {
+	if !s.ns.Recovers() || !recoverable(reason) {
+		return
+	}
+	err := s.ns.adapter.PersistSession(&adapter.Session{ID: s.id, PID: s.more().pid, Rooms: s.Rooms(), Data: s.Data()})
+	if err != nil {
+		s.ns.registry.logger.Debug("session cannot be kept", "namespace", s.ns.name, "socket", s.id, "err", err)
+	}
+}

@@ -1,0 +1,155 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// Config is what the namespaces of a server have in common.
+type Config struct {
+	Parser  parser.Parser
+	Adapter adapter.Factory
+	Logger  *slog.Logger
+	// Recovery, if not nil, tells clients the secret with which they can resume a session, if the adapter is able
+	// to restore one.
+	Recovery *adapter.RecoveryOptions
+	// RecoverThroughMiddleware runs middleware also for sockets that resume a session.
+	RecoverThroughMiddleware bool
+	// DropEmptyChildren forgets a dynamic namespace when its last socket has gone.
+	DropEmptyChildren bool
+}
+
+// Registry holds the namespaces of a server by name. It is safe for concurrent use.
+type Registry struct {
+	config  Config
+	parser  parser.Parser
+	logger  *slog.Logger
+	created list[func(*Namespace)]
+
+	mu      sync.RWMutex
+	byName  map[string]*Namespace
+	order   []*Namespace
+	parents []*parent
+	closed  bool
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry(c Config) *Registry {
+	return &Registry{config: c, parser: c.Parser, logger: c.Logger, byName: make(map[string]*Namespace)}
+}
+
+// Of returns the namespace of this name and creates it if there is none. A leading slash is added if it is
+// missing. A namespace that is created inherits from the first pattern of OfPattern that its name matches.
+func (r *Registry) Of(name string) *Namespace {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	if n, ok := r.Lookup(name); ok {
+		return n
+	}
+	var from *parent
+	for _, p := range r.dynamic() {
+		if p.pattern != nil && p.pattern.MatchString(name) {
+			from = p
+			break
+		}
+	}
+	return r.create(name, from, false)
+}
+
+// create makes the namespace of this name, if there is still none, as a child of p, which may be nil.
+func (r *Registry) create(name string, p *parent, dynamic bool) *Namespace {
+	r.mu.Lock()
+	if n := r.byName[name]; n != nil {
+		r.mu.Unlock()
+		return n
+	}
+	n := &Namespace{name: name, registry: r, dynamic: dynamic, parent: p}
+	n.adapter = r.config.Adapter((*node)(n))
+	if p != nil {
+		n.inherit(p.namespace)
+		p.addChild(n)
+	}
+	r.byName[name] = n
+	r.order = append(r.order, n)
+	r.mu.Unlock()
+	if name != "/" {
+		for _, f := range r.created.all() {
+			f(n)
+		}
+	}
+	return n
+}
+
+// OnNew registers f to be called with each namespace that is created, apart from "/" and those that OfPattern
+// and OfFunc return.
+func (r *Registry) OnNew(f func(*Namespace)) { r.created.add(f, f == nil) }
+
+// Lookup returns the namespace of this name, if there is one.
+func (r *Registry) Lookup(name string) (*Namespace, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	n, ok := r.byName[name]
+	return n, ok
+}
+
+// All returns the namespaces in the order of their creation.
+func (r *Registry) All() []*Namespace {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.order)
+}
+
+// hold keeps n from being dropped until release. It reports false if n has been dropped already.
+func (r *Registry) hold(n *Namespace) bool {
+	if !n.dynamic || !r.config.DropEmptyChildren {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byName[n.name] != n {
+		return false
+	}
+	n.held++
+	return true
+}
+
+// release drops a dynamic namespace that nobody holds any more, if that is wanted.
+func (r *Registry) release(n *Namespace) {
+	if !n.dynamic || !r.config.DropEmptyChildren {
+		return
+	}
+	r.mu.Lock()
+	n.held--
+	if n.held > 0 || r.byName[n.name] != n || r.closed {
+		r.mu.Unlock()
+		return
+	}
+	delete(r.byName, n.name)
+	r.order = slices.DeleteFunc(r.order, func(o *Namespace) bool { return o == n })
+	n.parent.removeChild(n)
+	r.mu.Unlock()
+	if err := n.adapter.Close(context.Background()); err != nil {
+		r.logger.Warn("adapter of an empty namespace cannot be closed", "namespace", n.name, "err", err)
+	}
+}
+
+// Close closes the adapters of all namespaces.
+func (r *Registry) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	all := slices.Clone(r.order)
+	r.mu.Unlock()
+	var errs []error
+	for _, n := range all {
+		errs = append(errs, n.adapter.Close(ctx))
+	}
+	return errors.Join(errs...)
+}

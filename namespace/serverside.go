@@ -1,0 +1,116 @@
+package namespace
+
+import (
+	"context"
+	"sync"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// ServerEvent is an event that another node of the cluster has emitted with ServerSideEmit.
+type ServerEvent struct {
+	name string
+	args parser.Args
+	once sync.Once
+	ack  func(parser.Args)
+}
+
+// Name returns the name of the event.
+func (e *ServerEvent) Name() string { return e.name }
+
+// Args returns the arguments, without the name.
+func (e *ServerEvent) Args() parser.Args { return e.args }
+
+// Bind stores the arguments in the values that dst points to.
+func (e *ServerEvent) Bind(dst ...any) error { return e.args.Bind(dst...) }
+
+// Ack answers the node that emitted the event. Only the first call and the first argument count. It
+// returns ErrNotAsked if that node does not wait for an answer.
+func (e *ServerEvent) Ack(args ...any) error {
+	if e.ack == nil {
+		return ErrNotAsked
+	}
+	data, attachments, err := parser.AppendArgs(nil, nil, args...)
+	if err != nil {
+		return err
+	}
+	err = ErrAcked
+	e.once.Do(func() {
+		err = nil
+		e.ack(parser.Args{Data: data, Attachments: attachments})
+	})
+	return err
+}
+
+type serverHandlers struct {
+	mu     sync.Mutex
+	byName map[string][]func(*ServerEvent)
+}
+
+func checkServerEvent(name string) error {
+	if parser.ReservedServerEvent(name) {
+		return &ReservedEventError{Event: name}
+	}
+	return nil
+}
+
+// ServerSideEmit sends an event to the other nodes of the cluster, where OnServerEvent receives it. It
+// does not wait for them.
+func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+	packed, err := serverArgs(event, args)
+	if err != nil {
+		return err
+	}
+	return n.adapter.ServerSideEmit(packed)
+}
+
+// ServerSideEmitWithAck sends an event to the other nodes of the cluster and returns the first argument of
+// the answer of each. When ctx ends the wait it returns those that came, and an error.
+func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]parser.Args, error) {
+	packed, err := serverArgs(event, args)
+	if err != nil {
+		return nil, err
+	}
+	return n.adapter.ServerSideEmitWithAck(ctx, packed)
+}
+
+func serverArgs(event string, args []any) (parser.Args, error) {
+	if err := checkServerEvent(event); err != nil {
+		return parser.Args{}, err
+	}
+	data, attachments, err := parser.AppendEvent(nil, nil, event, args...)
+	return parser.Args{Data: data, Attachments: attachments}, err
+}
+
+// OnServerEvent registers f for an event that other nodes emit with ServerSideEmit. It may block.
+func (n *Namespace) OnServerEvent(event string, f func(*ServerEvent)) {
+	if err := checkServerEvent(event); err != nil {
+		panic(err.Error())
+	}
+	if f == nil {
+		panic("namespace: nil event handler")
+	}
+	h := &n.serverEvents
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byName == nil {
+		h.byName = make(map[string][]func(*ServerEvent))
+	}
+	h.byName[event] = append(h.byName[event], f)
+}
+
+// serverSideEvent hands an event of another node to its handlers.
+func (n *Namespace) serverSideEvent(args parser.Args, ack func(parser.Args)) {
+	name, rest, ok := parser.EventName(args.Data)
+	if !ok {
+		return
+	}
+	e := &ServerEvent{name: string(name), args: parser.Args{Data: rest, Attachments: args.Attachments}, ack: ack}
+	h := &n.serverEvents
+	h.mu.Lock()
+	fs := h.byName[e.name]
+	h.mu.Unlock()
+	for _, f := range fs {
+		f(e)
+	}
+}
