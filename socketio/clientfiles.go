@@ -1,0 +1,145 @@
+package socketio
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+
+	"github.com/myriad-rt/myriad/internal/coding"
+)
+
+// clientFiles serves the official client for browsers.
+type clientFiles struct {
+	files  fs.FS
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	loaded map[fileKey][]byte
+	etags  map[string]string
+}
+
+// fileKey is the name of a file and a content coding, "" for the file as it is.
+type fileKey struct{ name, coding string }
+
+// clientFileNames are the files that are served, each also with its source map.
+var clientFileNames = []string{
+	"socket.io.js", "socket.io.min.js", "socket.io.msgpack.min.js", "socket.io.esm.min.js",
+}
+
+func newClientFiles(files fs.FS, logger *slog.Logger) *clientFiles {
+	return &clientFiles{files: files, logger: logger, loaded: make(map[fileKey][]byte), etags: make(map[string]string)}
+}
+
+// has reports whether name is that of a file to be served.
+func (c *clientFiles) has(name string) bool {
+	return slices.Contains(clientFileNames, strings.TrimSuffix(name, ".map"))
+}
+
+// banner is where the client's version stands, at the beginning of each of its scripts.
+var banner = regexp.MustCompile(`Socket\.IO v(\d[\w.+-]*)`)
+
+// load returns a file in a content coding, with its entity tag. Each is read, and compressed, once.
+func (c *clientFiles) load(key fileKey) (body []byte, etag string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	plain, err := c.readLocked(key.name)
+	if err != nil {
+		return nil, "", err
+	}
+	script, err := c.readLocked(strings.TrimSuffix(key.name, ".map"))
+	if err != nil {
+		return nil, "", err
+	}
+	if m := banner.FindSubmatch(script[:min(len(script), 512)]); m != nil {
+		etag = `"` + string(m[1]) + `"`
+	}
+	if key.coding == "" {
+		return plain, etag, nil
+	}
+	if c.loaded[key] == nil {
+		if c.loaded[key], err = compress(key.coding, plain); err != nil {
+			return nil, "", err
+		}
+	}
+	return c.loaded[key], etag, nil
+}
+
+func (c *clientFiles) readLocked(name string) (text []byte, err error) {
+	key := fileKey{name: name}
+	if c.loaded[key] == nil {
+		if c.loaded[key], err = fs.ReadFile(c.files, name); err != nil {
+			return nil, err
+		}
+	}
+	return c.loaded[key], nil
+}
+
+// Content codings, RFC 9110 section 8.4.1; "br" is RFC 7932.
+const (
+	codingBrotli  = "br"
+	codingGzip    = "gzip"
+	codingDeflate = "deflate"
+)
+
+// brotliLevel packs the files about as well as the highest level, in a hundredth of the time.
+const brotliLevel = 5
+
+func compress(coding string, text []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	var w io.WriteCloser
+	switch coding {
+	case codingBrotli:
+		w = brotli.NewWriterLevel(&packed, brotliLevel)
+	case codingGzip:
+		w = gzip.NewWriter(&packed)
+	default:
+		w = zlib.NewWriter(&packed)
+	}
+	if _, err := w.Write(text); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return packed.Bytes(), err
+}
+
+// handler serves the file of this name.
+func (c *clientFiles) handler(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := fileKey{name, coding.Negotiate(r.Header.Get("Accept-Encoding"), codingBrotli, codingGzip, codingDeflate)}
+		body, etag, err := c.load(key)
+		if err != nil {
+			c.logger.Warn("client file cannot be read", "file", name, "err", err)
+			http.NotFound(w, r)
+			return
+		}
+		if match := r.Header.Get("If-None-Match"); etag != "" && (match == etag || match == "W/"+etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		h := w.Header()
+		h.Set("Cache-Control", "public, max-age=0")
+		h.Set("Content-Type", "application/javascript; charset=utf-8")
+		if strings.HasSuffix(name, ".map") {
+			h.Set("Content-Type", "application/json; charset=utf-8")
+		}
+		if etag != "" {
+			h["ETag"] = []string{etag} // net/http would write "Etag", which is the same
+		}
+		if key.coding != "" {
+			h.Set("Content-Encoding", key.coding)
+		}
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body) // the client may have gone
+	})
+}

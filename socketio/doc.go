@@ -1,0 +1,34 @@
+// Package socketio is a Socket.IO server that existing clients cannot tell from the one for Node.js.
+//
+//	server := socketio.NewServer(nil)
+//	socketio.On(server, "message", func(s *socketio.Socket, text string) {
+//		s.Broadcast().Emit("message", text)
+//	})
+//	http.Handle("/socket.io/", server)
+//	http.ListenAndServe(":3000", nil)
+//
+// A [Server] is an [http.Handler] that can be mounted in any router, behind any middleware; or it
+// listens itself, with [Server.ListenAndServe]. It speaks Engine.IO protocol v4 over long-polling and
+// WebSocket and Socket.IO protocol v5 on top.
+//
+// # Namespaces, sockets, handlers
+//
+// The Server is also the namespace "/": everything that can be done with a [Namespace] can be done with it.
+// [Server.Of] gives the others. Handlers are registered on the server, on a namespace, or on one socket:
+// typed ones with [On] and [OnAck], others with the method On, whose [Event] has any number of arguments.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use. Handlers of one client run one at a time, in the order in which
+// the client sent its packets; handlers of different clients run in parallel. A handler may block, also to wait
+// for an acknowledgement of its own client: only that client's later events wait. A handler that panics ends its
+// client, not the server.
+//
+// Emitting never waits for a client. What a client does not read is queued, up to
+// [Options.MaxQueuedBytes]; more closes its connection.
+//
+// # Bytes
+//
+// A []byte is binary, in arguments of Emit and in what handlers receive, at any depth. Arguments are encoded
+// before Emit returns and not kept; what a handler receives is its own.
+package socketio

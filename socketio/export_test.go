@@ -1,0 +1,10 @@
+package socketio
+
+import "time"
+
+// SetLimits sets, before s serves, how long clients are corked and how long Close waits for responses to be written. By
+// default that is less than a busy machine may keep a goroutine waiting.
+func (s *Server) SetLimits(corkTime, closeGrace time.Duration) {
+	s.corkTime = corkTime
+	s.listeners.grace = closeGrace
+}

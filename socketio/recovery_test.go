@@ -1,0 +1,136 @@
+package socketio_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/adapter/redisstreams"
+	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/socketio"
+)
+
+var withPID = regexp.MustCompile(`^40\{"sid":"([^"]+)","pid":"([^"]+)"\}$`)
+
+// TestRecoveryUnsupported asks for recovery with an adapter that is not able to.
+func TestRecoveryUnsupported(t *testing.T) {
+	var log bytes.Buffer
+	s := newServer(t, &socketio.Options{
+		Recovery: new(socketio.Recovery), Adapter: new(adaptertest.Bus).Factory(nil),
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if s.Recovers() || !strings.Contains(log.String(), "the adapter cannot restore sessions") {
+		t.Errorf("recovers: %v, log:\n%s", s.Recovers(), &log)
+	}
+	p := dial(t, serve(t, s))
+	p.send(`40{"pid":"a","offset":"1-0"}`)
+	if got := p.read(); strings.Contains(got, "pid") || !strings.HasPrefix(got, `40{"sid":"`) {
+		t.Errorf("answer to CONNECT: %q", got)
+	}
+	if err := s.Emit("x"); err != nil {
+		t.Fatal(err)
+	}
+	p.want(`42["x"]`)
+}
+
+// TestRecoveryElsewhere shuts a node down and resumes the session of its client on another one.
+func TestRecoveryElsewhere(t *testing.T) {
+	addr := redistest.Start(t).Addr
+	node := func() *socketio.Server {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		s := newServer(t, &socketio.Options{
+			Recovery: &socketio.Recovery{RecoveryOptions: adapter.RecoveryOptions{MaxDisconnection: time.Minute}},
+			Adapter:  redisstreams.New(client, &redisstreams.Options{ClusterOptions: adapter.ClusterOptions{OffsetTimeout: patience}}),
+		})
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			client.Close()
+		})
+		return s
+	}
+	a, b := node(), node()
+	resumed := make(chan *socketio.Socket, 1)
+	a.OnConnect(func(so *socketio.Socket) {
+		_ = so.Join("room")
+		so.SetData(map[string]string{"name": "n"})
+	})
+	b.OnConnect(func(so *socketio.Socket) { resumed <- so })
+
+	p := dial(t, serve(t, a))
+	p.send("40")
+	answer := withPID.FindStringSubmatch(p.read())
+	if answer == nil {
+		t.Fatal("no pid in the answer to CONNECT")
+	}
+	// Events have offsets as soon as both nodes read the stream.
+	var offset string
+	for deadline := time.Now().Add(patience); offset == ""; {
+		if time.Now().After(deadline) {
+			t.Fatal("events get no offset")
+		}
+		_ = b.Emit("first")
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		_ = a.To(answer[1]).Emit("mine")
+		for text := ""; !strings.HasPrefix(text, `42["mine"`); {
+			if text = p.read(); strings.HasPrefix(text, `42["first","`) {
+				offset = text[len(`42["first","`) : len(text)-2]
+			}
+		}
+	}
+	_ = a.To("room").Emit("last")
+	last := p.read()
+	for !strings.HasPrefix(last, `42["last","`) {
+		last = p.read()
+	}
+	offset = last[len(`42["last","`) : len(last)-2]
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.Shutdown(ctx) }()
+	p.want("closed")
+	p.conn.Close()
+	if err := receive(t, done); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.To("room").Emit("missed", []byte{1})
+	_ = b.To("elsewhere").Emit("not for it")
+	_ = b.To(answer[1]).Emit("direct")
+
+	p = dial(t, serve(t, b))
+	p.send(`40{"pid":"` + answer[2] + `","offset":"` + offset + `"}`)
+	if got := p.read(); !strings.HasPrefix(got, `451-["missed",{"_placeholder":true,"num":0},"`) {
+		t.Errorf("first packet: %q", got)
+	}
+	p.want("b:01")
+	if got := p.read(); !strings.HasPrefix(got, `42["direct","`) {
+		t.Errorf("second packet: %q", got)
+	}
+	p.want(answer[0])
+	so := receive(t, resumed)
+	var data struct{ Name string }
+	if err := so.BindData(&data); err != nil || data.Name != "n" {
+		t.Errorf("data: %v, %v", so.Data(), err)
+	}
+	if _, raw := so.Data().(json.RawMessage); !raw || !so.Recovered() || so.ID() != answer[1] || len(so.Rooms()) != 2 {
+		t.Errorf("resumed: %v, id %q, data %T, rooms %v", so.Recovered(), so.ID(), so.Data(), so.Rooms())
+	}
+	_ = b.To("room").Emit("next")
+	if got := p.read(); !strings.HasPrefix(got, `42["next","`) {
+		t.Errorf("an event after that: %q", got)
+	}
+}

@@ -1,0 +1,242 @@
+package socketio
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"path"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/myriad-rt/myriad/engineio"
+	"github.com/myriad-rt/myriad/internal/wheel"
+	"github.com/myriad-rt/myriad/namespace"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// What handlers use, so that a program needs to import this package only.
+type (
+	// Namespace is a set of sockets with middleware, handlers and rooms of its own.
+	Namespace = namespace.Namespace
+	// Socket is one client in one namespace.
+	Socket = namespace.Socket
+	// Event is an event that a client has sent.
+	Event = namespace.Event
+	// Broadcast is a selection of sockets.
+	Broadcast = namespace.Broadcast
+	// RemoteSocket is a socket of any node, as FetchSockets finds it.
+	RemoteSocket = namespace.RemoteSocket
+	// Handshake is how a socket came to be.
+	Handshake = namespace.Handshake
+	// DisconnectReason says why a socket was disconnected.
+	DisconnectReason = namespace.DisconnectReason
+	// ConnectError is returned by middleware to refuse a connection with data.
+	ConnectError = namespace.ConnectError
+	// BindError says that the arguments of an event do not fit a typed handler.
+	BindError = namespace.BindError
+	// Args is a list of arguments: of an event, or of an acknowledgement.
+	Args = parser.Args
+	// Value is one received argument.
+	Value = parser.Value
+	// Session is the Engine.IO session of a client.
+	Session = engineio.Session
+	// ServerEvent is an event that another node of a cluster has emitted.
+	ServerEvent = namespace.ServerEvent
+	// CORS, Cookie, Hooks, PerMessageDeflate, HTTPCompression and ConnectionError belong to Options.
+	CORS              = engineio.CORS
+	Cookie            = engineio.Cookie
+	Hooks             = engineio.Hooks
+	HTTPCompression   = engineio.HTTPCompression
+	PerMessageDeflate = engineio.PerMessageDeflate
+	ConnectionError   = engineio.ConnectionError
+)
+
+// Server is a Socket.IO server and, at once, its namespace "/". It is an [http.Handler]. All methods are safe
+// for concurrent use.
+type Server struct {
+	*Namespace // "/"
+
+	opts      *Options
+	path      string // what the path of a request begins with
+	engine    *engineio.Server
+	registry  *namespace.Registry
+	files     *clientFiles
+	wheel     *wheel.Wheel // time-outs for joining a namespace
+	turns     turns
+	decoders  sync.Pool // of Options.Parser
+	listeners listeners
+	clients   atomic.Int64 // that have not been disconnected to the end
+	corkTime  time.Duration
+	closing   atomic.Bool
+}
+
+// NewServer returns a server. opts may be nil and is copied. It panics if opts make no sense: a negative
+// duration, say, or an unknown transport.
+//
+// A server holds descriptors and goroutines until Shutdown or Close.
+func NewServer(opts *Options) *Server {
+	o := opts.withDefaults()
+	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime}
+	s.listeners.grace = defaultCloseGrace
+	s.decoders.New = func() any { return o.Parser.NewDecoder() }
+	if !o.NoTrailingSlash {
+		s.path += "/"
+	}
+	s.registry = namespace.NewRegistry(namespace.Config{
+		Parser: o.Parser, Adapter: o.Adapter, Logger: o.Logger,
+		Recovery:                 o.Recovery.kept(),
+		RecoverThroughMiddleware: o.Recovery != nil && o.Recovery.RunMiddleware,
+		DropEmptyChildren:        o.DropEmptyNamespaces,
+	})
+	s.Namespace = s.registry.Of("/")
+	if o.Recovery != nil && !s.Namespace.Recovers() {
+		o.Logger.Warn("the adapter cannot restore sessions: clients begin anew when they lose their connection")
+	}
+	engine, err := engineio.NewServer(o.engine(s.accept))
+	if err != nil {
+		panic("socketio: " + err.Error())
+	}
+	s.engine = engine
+	if o.ClientFiles != nil {
+		s.files = newClientFiles(o.ClientFiles, o.Logger)
+	}
+	return s
+}
+
+// accept makes the client of a session that has just been opened.
+func (s *Server) accept(session *engineio.Session) engineio.Handler {
+	c := &client{server: s, session: session}
+	s.clients.Add(1)
+	c.startTimeout()
+	if session.Protocol() == 3 {
+		c.joinImplicitly()
+	}
+	return c
+}
+
+// Of returns the namespace of this name and creates it if there is none. A leading "/" is added if it is
+// missing; "" is "/".
+func (s *Server) Of(name string) *Namespace { return s.registry.Of(name) }
+
+// OfPattern returns a parent of all namespaces whose names match pattern. See [namespace.Registry.OfPattern].
+func (s *Server) OfPattern(pattern *regexp.Regexp) *Namespace { return s.registry.OfPattern(pattern) }
+
+// OfFunc returns a parent of all namespaces that allow accepts. See [namespace.Registry.OfFunc].
+func (s *Server) OfFunc(allow func(name string, auth Value) (bool, error)) *Namespace {
+	return s.registry.OfFunc(allow)
+}
+
+// Namespaces returns the namespaces, without the parents of dynamic ones, in the order of their creation.
+func (s *Server) Namespaces() []*Namespace { return s.registry.All() }
+
+// Lookup returns the namespace of this name, if there is one.
+func (s *Server) Lookup(name string) (*Namespace, bool) { return s.registry.Lookup(name) }
+
+// OnNewNamespace registers f to be called with each namespace that is created from now on. Node.js: event
+// new_namespace.
+func (s *Server) OnNewNamespace(f func(*Namespace)) { s.registry.OnNew(f) }
+
+// Engine returns the Engine.IO layer.
+func (s *Server) Engine() *engineio.Server { return s.engine }
+
+// SessionOf returns the Engine.IO session that carries a socket.
+func SessionOf(s *Socket) *Session { return s.Client().(*client).session }
+
+// ServeHTTP implements [http.Handler]. It never blocks longer than the request lasts: a WebSocket
+// connection is taken over, and ServeHTTP returns.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch name, ok := s.clientFile(r); {
+	case ok:
+		s.cors(s.files.handler(name)).ServeHTTP(w, r)
+	case !strings.HasPrefix(r.URL.EscapedPath(), s.path):
+		s.opts.NotFound.ServeHTTP(w, r)
+	default:
+		s.engine.ServeHTTP(w, r)
+	}
+}
+
+// clientFile returns the name of the client file that a request asks for.
+func (s *Server) clientFile(r *http.Request) (name string, ok bool) {
+	if s.files == nil {
+		return "", false
+	}
+	dir, name := path.Split(r.URL.Path)
+	return name, dir == strings.TrimSuffix(s.path, "/")+"/" && s.files.has(name)
+}
+
+// cors applies the policy of the options to requests for next.
+func (s *Server) cors(next http.Handler) http.Handler {
+	if s.opts.CORSFunc == nil {
+		return s.opts.CORS.Handler(next)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		policy, err := s.opts.CORSFunc(r)
+		if err != nil {
+			s.engine.Refuse(w, r, err)
+			return
+		}
+		policy.Handler(next).ServeHTTP(w, r)
+	})
+}
+
+// Shutdown stops the server: listeners that it has opened are closed, no session is accepted any more, sockets are
+// disconnected with "server shutting down", and what is queued for clients is sent. It returns when all
+// disconnect handlers have returned and everything is released. When ctx ends first it
+// releases what it can at once and returns ctx's error.
+//
+// As with the reference, clients are told by the end of their connection alone, so that they reconnect, to
+// another node perhaps. Listeners that the application has opened are its own to close, after Shutdown.
+func (s *Server) Shutdown(ctx context.Context) error {
+	return s.close(ctx, func() error { return s.engine.Shutdown(ctx) }, func() error { return s.listeners.shutdown(ctx) })
+}
+
+// Close stops the server at once; what is queued for clients is lost. Clients are given a second to take the
+// end of their connection or of their poll. Disconnect handlers still run, and Close does not wait for them.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := s.close(ctx, s.engine.Close, s.listeners.close)
+	if errors.Is(err, context.Canceled) { // adapters say what they were doing
+		return nil
+	}
+	return err
+}
+
+func (s *Server) close(ctx context.Context, engine, listeners func() error) error {
+	s.closing.Store(true)
+	for _, n := range s.registry.All() {
+		for _, socket := range n.Sockets() {
+			if namespace.Disconnect(socket, namespace.ServerShuttingDown, nil) {
+				socket.Client().Schedule()
+			}
+		}
+	}
+	err := engine()
+	if e := listeners(); err == nil {
+		err = e
+	}
+	if e := s.drained(ctx); err == nil {
+		err = e
+	}
+	s.wheel.Close()
+	if e := s.registry.Close(ctx); err == nil {
+		err = e
+	}
+	return err
+}
+
+// drained waits until all clients have been disconnected to the end, or ctx is done.
+func (s *Server) drained(ctx context.Context) error {
+	const longest = 100 * time.Millisecond
+	for wait := time.Millisecond; s.clients.Load() > 0; wait = min(2*wait, longest) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
