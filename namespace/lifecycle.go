@@ -35,7 +35,6 @@ func (s *Socket) admit() {
 	go func() {
 		restored, done := s.restore(pid, offset, len(middleware) > 0)
 		if done {
-			s.client.Queue().Push(s.connected)
 			s.client.Schedule()
 			return
 		}

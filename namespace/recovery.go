@@ -29,8 +29,8 @@ func (s *Socket) resumes() (pid, offset string) {
 
 // restore resumes the session with this secret, if there is one. The packets that the client has missed are
 // sent first. If middleware is to be skipped, s is opened in the same step, so that no packet falls between, and
-// restore reports that there is nothing more to do than to call the handlers. Otherwise it returns the rooms
-// to be joined.
+// restore reports that there is nothing more to do than to run the client's queue, which calls the handlers. Otherwise
+// it returns the rooms to be joined.
 func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string, opened bool) {
 	if pid == "" {
 		return nil, false
@@ -51,6 +51,13 @@ func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string
 		}
 		rooms = r.Rooms
 		if opened = !hasMiddleware || !config.RecoverThroughMiddleware; opened {
+			// Whatever the client sends when it hears of its connection is queued behind the handlers for that.
+			open := make(chan struct{})
+			defer close(open)
+			s.client.Queue().Push(func() {
+				<-open
+				s.connected()
+			})
 			s.open(rooms)
 		}
 	})

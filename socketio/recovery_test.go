@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,59 @@ func TestRecoveryUnsupported(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.want(`42["x"]`)
+}
+
+// slowRestore is an adapter that returns from RestoreSession only when it is told to.
+type slowRestore struct {
+	adapter.Adapter
+	hold <-chan struct{}
+}
+
+func (a slowRestore) RestoreSession(ctx context.Context, pid, offset string, resume func(*adapter.Restored)) error {
+	err := a.Adapter.RestoreSession(ctx, pid, offset, resume)
+	<-a.hold
+	return err
+}
+
+// TestRecoveredClientIsQuick sends an event as soon as the client hears that its session has been resumed, which may be long
+// before the server has finished with that. The handlers for the connection come first.
+func TestRecoveredClientIsQuick(t *testing.T) {
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release()
+	s := newServer(t, &socketio.Options{
+		Recovery: new(socketio.Recovery),
+		Adapter: func(n adapter.Namespace) adapter.Adapter {
+			return slowRestore{adapter.NewMemory(n, nil), hold}
+		},
+	})
+	s.OnConnect(func(so *socketio.Socket) {
+		so.On("echo", func(e *socketio.Event) { _ = so.Emit("echo", so.Recovered()) })
+	})
+	kept := make(chan struct{}, 2)
+	s.OnDisconnect(func(*socketio.Socket, socketio.DisconnectReason) { kept <- struct{}{} })
+	url := serve(t, s)
+	p := dial(t, url)
+	p.send("40")
+	answer := withPID.FindStringSubmatch(p.read())
+	if answer == nil {
+		t.Fatal("no pid in the answer to CONNECT")
+	}
+	_ = s.Emit("x")
+	event := p.read()
+	offset := strings.TrimSuffix(strings.TrimPrefix(event, `42["x","`), `"]`)
+	p.conn.Close()
+	receive(t, kept)
+
+	p = dial(t, url)
+	p.send(`40{"pid":"` + answer[2] + `","offset":"` + offset + `"}`)
+	if got := p.read(); got != answer[0] {
+		t.Fatalf("answer to CONNECT: %q, want %q", got, answer[0])
+	}
+	p.send(`42["echo"]`)
+	if got := p.read(); !strings.HasPrefix(got, `42["echo",true`) {
+		t.Errorf("answer to the event: %q", got)
+	}
 }
 
 // TestRecoveryElsewhere shuts a node down and resumes the session of its client on another one.
