@@ -36,6 +36,8 @@ const (
 	writing                // epoll: armed for writing; goroutine: the writer runs
 	corked                 // what is sent is queued
 	unwatched              // epoll: taken out because the end of TCP is reported all the time, but it is paused
+	gathering              // epoll: the loop is in a Run, behind which it writes what is queued
+	preceded               // something was written in it, which what is sent now may follow later
 
 	// formatShift is where the transport.Format begins, which never changes.
 	formatShift = 24
@@ -164,7 +166,7 @@ func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out == nil && !c.has(closing|mute|corked)
+	return (c.out == nil || c.gathersLocked()) && !c.has(closing|mute|corked)
 }
 
 // Cork implements [transport.Conn].
@@ -184,17 +186,16 @@ func (c *Conn) Uncork() {
 }
 
 func (c *Conn) uncorkLocked() {
-	if !c.has(corked) {
-		return
+	if c.has(corked) {
+		c.state.And(^uint32(corked))
+		c.writeOutLocked()
 	}
-	c.state.And(^uint32(corked))
-	if !c.has(started) {
-		return
-	}
-	c.flushLocked()
-	if c.out != nil {
-		c.carrier().watch(c)
-	}
+}
+
+// releaseLocked has nothing wait any more but for the kernel.
+func (c *Conn) releaseLocked() {
+	c.state.And(^uint32(corked | gathering))
+	c.writeOutLocked()
 }
 
 // Pause implements [transport.Conn].
@@ -231,7 +232,7 @@ func (c *Conn) closeLocked(code int) {
 	if c.has(closing) {
 		return
 	}
-	c.uncorkLocked()
+	c.releaseLocked()
 	var payload [2]byte
 	c.sendFrameLocked(transport.OpClose, appendCode(payload[:0], code))
 	c.endLocked(0, nil)
@@ -256,7 +257,7 @@ func (c *Conn) fail(err *transport.ProtocolError) {
 		return
 	}
 	c.carrier().server().protocolErrors.Add(1)
-	c.uncorkLocked()
+	c.releaseLocked()
 	var payload [2]byte
 	c.sendFrameLocked(transport.OpClose, appendCode(payload[:0], err.Code))
 	c.endLocked(failed, err)
@@ -267,7 +268,7 @@ func (c *Conn) peerClosed(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.has(closing) {
-		c.uncorkLocked()
+		c.releaseLocked()
 		c.sendFrameLocked(transport.OpClose, payload)
 	}
 	c.endLocked(received, nil)

@@ -28,7 +28,9 @@
 // each connection. Run is called there as well, but guarded: if it has not returned after one to two
 // milliseconds, another goroutine takes the loop over, and for a while the loop starts a goroutine for
 // each Run. While no Run has blocked for seconds on end, the guard looks less often, and the first that
-// does may hold up the connections of its loop for up to sixteen milliseconds. Since Send and the other
+// does may hold up the connections of its loop for up to sixteen milliseconds. Of what is sent to a connection during
+// its Run on the loop, the first message is written at once and the others when it has returned, or when the loop is taken over,
+// together; more than 16 KiB do not wait. Since Send and the other
 // methods of a Conn never call a Handler, they may be used with any lock held that a Handler takes.
 //
 // A descriptor is closed by its loop alone, and never during a write: both hold the same lock. An

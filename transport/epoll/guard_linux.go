@@ -127,6 +127,7 @@ func (g *guard) look(seen []uint64) (active, seized bool) {
 			seized = true
 			g.owner.takeovers.Add(1)
 			l.detach.blocked()
+			l.current.scatter()
 			go l.serve()
 		}
 		seen[i] = word

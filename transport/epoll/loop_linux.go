@@ -227,8 +227,10 @@ func (l *loop) run(c *Conn) bool {
 		go work(h, c)
 		return true
 	}
+	c.gather()
 	word := l.guard.enter(l)
 	h.Run(c)
+	c.scatter()
 	if !l.guard.leave(l, word) {
 		return false
 	}

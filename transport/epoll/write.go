@@ -14,6 +14,8 @@ const (
 	minReference = 128
 	// maxCopied is the size in bytes up to which copied messages are put together in one chunk.
 	maxCopied = 16 << 10
+	// maxGathered is the size in bytes up to which messages of one Run wait for its end.
+	maxGathered = 16 << 10
 )
 
 // queue holds bytes that have been sent but not been taken by the kernel. It belongs to a Conn and is
@@ -41,16 +43,27 @@ func (c *Conn) sendLocked(b []byte, immutable bool) error {
 	if c.has(closing | mute) {
 		return transport.ErrClosed
 	}
-	if c.out == nil && c.has(started) && !c.has(corked) {
+	waits := !c.has(started) || c.has(corked)
+	if !waits && c.gathersLocked() {
+		if waits = c.gathered()+len(b) <= min(maxGathered, c.options().MaxQueuedBytes); !waits {
+			c.flushLocked()
+			if c.has(closing | mute) {
+				return transport.ErrClosed
+			}
+		}
+	}
+	if c.out == nil && !waits {
 		n, err := c.carrier().write(c, b)
 		if err != nil {
 			c.writeFailedLocked(err)
 			return transport.ErrClosed
 		}
-		b = b[n:]
-	}
-	if len(b) == 0 {
-		return nil
+		if b = b[n:]; len(b) == 0 {
+			if c.has(gathering) {
+				c.state.Or(preceded)
+			}
+			return nil
+		}
 	}
 	size := len(b)
 	if c.out != nil {
@@ -69,10 +82,50 @@ func (c *Conn) sendLocked(b []byte, immutable bool) error {
 		c.out = q
 	}
 	c.out.push(b, immutable)
-	if c.has(started) && !c.has(corked) {
+	if !waits {
 		c.carrier().watch(c)
 	}
 	return nil
+}
+
+// gather is called by the loop before a Run. What is sent from then on may leave together: the first message is written at
+// once, those behind it when the Run has ended, or before if they are many. A Run that lasts is not waited for.
+func (c *Conn) gather() { c.state.Or(gathering) }
+
+// gathersLocked reports whether what is sent now may wait for the end of a Run: something precedes it, and the kernel has
+// taken that.
+func (c *Conn) gathersLocked() bool {
+	return c.state.Load()&(gathering|preceded|writing) == gathering|preceded
+}
+
+// gathered returns the number of bytes that wait.
+func (c *Conn) gathered() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size
+}
+
+// scatter undoes gather. Whoever ends the wait for a Run calls it.
+func (c *Conn) scatter() {
+	if c.state.And(^uint32(gathering|preceded))&preceded == 0 {
+		return // nothing waits
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeOutLocked()
+}
+
+// writeOutLocked writes what is queued, and has the carrier write what the kernel does not take.
+func (c *Conn) writeOutLocked() {
+	if c.out == nil || c.has(corked) || !c.has(started) {
+		return
+	}
+	c.flushLocked()
+	c.carrier().watch(c) // also if it has waited for the kernel, and need not any more
+	if c.out == nil && c.has(closing) {
+		c.signal()
+	}
 }
 
 // flushLocked writes as much of the queue as the kernel takes.

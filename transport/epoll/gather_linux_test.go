@@ -1,0 +1,110 @@
+package epoll
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// waiting returns the number of bytes that wait for the end of a Run.
+func (c *Conn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gathered()
+}
+
+// TestGather sends as handlers do in a Run: the first message leaves at once, those behind it with the end of the Run.
+func TestGather(t *testing.T) {
+	ts := serve(t, kind{}, echo)
+	peer := ts.dial(t)
+	c := <-ts.conns
+	eventually(t, "it has started", func() bool { return c.has(started) })
+
+	for range 3 {
+		c.gather()
+		c.SendText("first")
+		peer.expect("text first")
+		c.SendText("second")
+		c.SendText("third")
+		if n := c.waiting(); n != len("..second..third") {
+			t.Fatalf("%d bytes wait", n)
+		}
+		if !c.Writable() {
+			t.Error("not writable")
+		}
+		c.scatter()
+		if n := c.waiting(); n != 0 {
+			t.Fatalf("%d bytes wait", n)
+		}
+		peer.expect("text second", "text third")
+		c.SendText("alone")
+		if n := c.waiting(); n != 0 {
+			t.Fatalf("%d bytes wait", n)
+		}
+		peer.expect("text alone")
+	}
+
+	// What is large does not wait, nor what precedes it.
+	large := strings.Repeat("x", maxGathered)
+	c.gather()
+	c.SendText("first")
+	c.SendText("second")
+	c.SendText(large)
+	peer.expect("text first", "text second", "text "+large)
+	c.SendText("third")
+	c.Cork()
+	c.SendText("fourth")
+	c.Uncork()
+	peer.expect("text third", "text fourth")
+
+	// A pause has the kernel asked whether it takes what is queued; that ends with the queue.
+	c.SendText("fifth")
+	c.Pause()
+	c.scatter()
+	c.Resume()
+	peer.expect("text fifth")
+	if eventually(t, "it is writable", c.Writable); c.has(writing) {
+		t.Error("waits for the kernel with nothing to write")
+	}
+
+	// A close frame comes behind everything.
+	c.gather()
+	c.SendText("first")
+	c.SendText("second")
+	c.Close(transport.CloseNormal)
+	peer.expect("text first", "text second", "close 1000")
+	peer.send(closeFrame(1000, ""))
+	peer.expect("EOF")
+	c.scatter()
+}
+
+// TestGatherInRuns sends many messages in one Run, and in one that blocks.
+func TestGatherInRuns(t *testing.T) {
+	const n = 3000
+	release := make(chan struct{})
+	ts := serve(t, kind{options: Options{Loops: 1}}, func(c *Conn) {
+		r := newRecorder()
+		r.onMessage = func(transport.Conn, []byte) bool { return true }
+		r.onRun = func(c transport.Conn) {
+			for i := range n {
+				c.SendText(fmt.Sprint(i))
+			}
+			if log := r.messages(); log[len(log)-1] == "text block" {
+				<-release
+				c.SendText("released")
+			}
+		}
+		c.Start(r)
+	})
+	c := ts.dial(t)
+	for _, how := range []string{"run", "block"} {
+		c.send(text(how))
+		for i := range n {
+			c.expect("text " + fmt.Sprint(i))
+		}
+	}
+	close(release)
+	c.expect("text released")
+}
