@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	readBuffer = 64 << 10 // bytes
-	maxEvents  = 128      // that are taken from the kernel at once
-	yieldAfter = 8        // batches without waiting until other goroutines get their turn
-	pageSize   = 1024     // connections in one page of a loop's table
+	readBuffer = 128 << 10 // bytes; room for a message of 64 KB, which then need not be put together
+	maxEvents  = 128       // that are taken from the kernel at once
+	yieldAfter = 8         // batches without waiting until other goroutines get their turn
+	pageSize   = 1024      // connections in one page of a loop's table
 )
 
 // readable are the events after which a connection is read.
