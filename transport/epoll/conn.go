@@ -75,7 +75,7 @@ type carrier interface {
 	write(c *Conn, b []byte) (n int, err error)
 	// writeQueue writes as much of the queue as it can without waiting.
 	writeQueue(c *Conn) (n int, err error)
-	// watch makes the carrier read unless c is paused, and write what is queued.
+	// watch makes the carrier read unless c is paused, and write what is queued unless c is corked.
 	watch(c *Conn)
 	// signal has the carrier act on closing and broken soon.
 	signal(c *Conn)
@@ -161,6 +161,9 @@ func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
 	b.B = append(transport.AppendHeader(b.B, op, len(payload)), payload...)
 	c.sendLocked(b.B, false)
 }
+
+// unsentLocked reports whether the carrier has something to write, which what is corked is not.
+func (c *Conn) unsentLocked() bool { return c.out != nil && !c.has(corked) }
 
 // Writable implements [transport.Conn]. It is false before Start and after the connection has closed.
 func (c *Conn) Writable() bool {

@@ -241,14 +241,17 @@ func (l *loop) run(c *Conn) bool {
 // flush writes the queue of c and tells the handler when it is empty.
 func (l *loop) flush(c *Conn) {
 	c.mu.Lock()
-	if c.has(dead) || c.out == nil {
+	if c.has(dead) || !c.has(writing) {
 		c.mu.Unlock()
 		return
 	}
-	c.flushLocked()
+	if c.unsentLocked() {
+		c.flushLocked()
+	}
+	// Uncork may have been the one that emptied it.
 	drained := c.out == nil && !c.has(closing|mute)
-	if c.out == nil {
-		l.watch(c)
+	if !c.unsentLocked() {
+		l.watch(c) // or epoll would go on reporting that there is room
 		if c.has(closing) {
 			c.signal()
 		}
@@ -456,7 +459,7 @@ func (l *loop) interest(c *Conn) (events uint32) {
 		c.state.Or(reading)
 		events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
-	if c.out != nil {
+	if c.unsentLocked() {
 		c.state.Or(writing)
 		events |= unix.EPOLLOUT
 	}
@@ -475,7 +478,7 @@ func (l *loop) watch(c *Conn) {
 		}
 		op = unix.EPOLL_CTL_ADD
 		c.state.And(^uint32(unwatched))
-	} else if c.has(reading) != c.has(paused) && c.has(writing) == (c.out != nil) {
+	} else if c.has(reading) != c.has(paused) && c.has(writing) == c.unsentLocked() {
 		return
 	}
 	if err := l.fds.control(op, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {

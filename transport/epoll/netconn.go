@@ -73,7 +73,7 @@ func (st *stream) writeQueue(*Conn) (int, error) { return 0, nil }
 
 func (st *stream) watch(c *Conn) {
 	st.resume.Broadcast()
-	if c.out != nil && !c.has(writing|dead) {
+	if c.unsentLocked() && !c.has(writing|dead) {
 		c.state.Or(writing)
 		st.run(func() { st.drain(c) })
 	}
@@ -175,7 +175,7 @@ func (st *stream) handle(c *Conn, b []byte) {
 func (st *stream) drain(c *Conn) {
 	vectors := make([][]byte, 0, streamVectors)
 	c.mu.Lock()
-	for c.out != nil && !c.has(dead) {
+	for c.unsentLocked() && !c.has(dead) {
 		// Send appends behind these bytes only, so that they can be written without the lock.
 		vectors = c.out.vectors(vectors[:0])
 		c.mu.Unlock()

@@ -1,0 +1,123 @@
+package epoll
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/myriad-rt/myriad/transport"
+)
+
+// heldReader returns a client and its connection, whose reader is held until release is called, so that a queue that
+// has formed stays as it is.
+func heldReader(t *testing.T, k kind, r *recorder) (c *client, server *Conn, release func()) {
+	t.Helper()
+	held := make(chan struct{})
+	r.onMessage = func(_ transport.Conn, data []byte) bool {
+		if string(data) == "hold" {
+			<-held // which a real handler must not do
+		}
+		return false
+	}
+	conns := make(chan *Conn, 1)
+	ts := serve(t, k, func(c *Conn) { c.Start(r); conns <- c })
+	c = ts.dial(t)
+	server = <-conns
+	c.send(text("hold"))
+	r.until(t, "the reader is held", func() bool { return len(r.log) == 1 })
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	eventually(t, "the handshake is answered", server.Writable)
+	return c, server, release
+}
+
+// fill sends until a queue has formed, and returns how many messages that took.
+func fill(c *Conn, m *transport.Message) (sent int) {
+	for c.Writable() {
+		c.Send(m)
+		sent++
+	}
+	return sent
+}
+
+// TestCorkedBehindAQueue: what is sent after Cork waits, although there is room again for what was sent before.
+func TestCorkedBehindAQueue(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		r := newRecorder()
+		c, server, release := heldReader(t, k, r)
+		m := transport.TextMessage(strings.Repeat("x", 10_000))
+		sent := fill(server, m)
+		server.Cork()
+		server.SendText("corked")
+		for range sent - 1 {
+			c.expect("text 4" + strings.Repeat("x", 10_000))
+		}
+		c.send(text("more"))
+		release()
+		r.until(t, "more has been read", func() bool { return len(r.log) == 2 })
+		server.mu.Lock()
+		if server.out == nil {
+			t.Error("what is corked is written")
+		}
+		server.mu.Unlock()
+		server.Uncork()
+		c.expect("text 4"+strings.Repeat("x", 10_000), "text corked")
+		eventually(t, "nothing is to be written", func() bool { return server.Writable() && !server.has(writing) })
+	})
+}
+
+// TestUncorkEmptiesTheQueue: the carrier, which has been told to write a queue, finds that Uncork has done so.
+func TestUncorkEmptiesTheQueue(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind) {
+		r := newRecorder()
+		c, server, release := heldReader(t, k, r)
+		m := transport.TextMessage(strings.Repeat("x", 10_000))
+		sent := fill(server, m)
+		for range sent - 1 {
+			c.expect("text 4" + strings.Repeat("x", 10_000))
+		}
+		eventually(t, "there is room for the rest", func() bool {
+			server.Cork()
+			server.Uncork()
+			return server.Writable()
+		})
+		c.expect("text 4" + strings.Repeat("x", 10_000))
+		release()
+		eventually(t, "there is nothing to write any more", func() bool { return !server.has(writing) })
+		r.until(t, "the handler is told", func() bool { return r.drains > 0 })
+	})
+}
+
+// TestCorkDuringAWrite corks a connection of goroutines whose writer waits for the peer.
+func TestCorkDuringAWrite(t *testing.T) {
+	s, err := NewServer(&Options{DisableEpoll: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, conn := net.Pipe()
+	t.Cleanup(func() {
+		peer.Close()
+		s.Close(t.Context())
+	})
+	c := newStream(s, conn)
+	s.open.Add(1)
+	c.Start(echoHandler{})
+	c.SendText("before")
+	b := make([]byte, 2+len("before"))
+	if _, err := io.ReadFull(peer, b[:2]); err != nil { // the writer is at work
+		t.Fatal(err)
+	}
+	c.Cork()
+	c.SendText("corked")
+	if _, err := io.ReadFull(peer, b[2:]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the writer stops", func() bool { return !c.has(writing) })
+	c.Uncork()
+	b = make([]byte, 2+len("corked"))
+	if _, err := io.ReadFull(peer, b); err != nil || string(b[2:]) != "corked" {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
