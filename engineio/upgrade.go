@@ -83,11 +83,13 @@ func (u *upgrade) forget(switching bool) bool {
 	return true
 }
 
-// abandon leaves the session on polling.
+// abandon leaves the session on polling. If u is not its upgrade any more, it has switched or ended, maybe while the
+// timer was expiring, and who did that has dealt with the connection.
 func (u *upgrade) abandon() {
-	u.forget(false)
-	u.stop()
-	u.conn.Close(transport.CloseNone)
+	if u.forget(false) {
+		u.stop()
+		u.conn.Close(transport.CloseNone)
+	}
 }
 
 func (u *upgrade) stop() {

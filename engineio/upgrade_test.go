@@ -140,6 +140,22 @@ func TestUpgradeTimeout(t *testing.T) {
 	})
 }
 
+// TestUpgradeAtTheTimeout completes an upgrade when its timer has just expired.
+func TestUpgradeAtTheTimeout(t *testing.T) {
+	f := serve(t, Options{})
+	p := f.poll()
+	s := probing(p)
+	session := f.server.Session(p.sid)
+	session.mu.Lock()
+	u := session.polling.upgrade
+	session.mu.Unlock()
+	s.write("5", "4a")
+	s.want("4a")
+	(*upgradeTimeout)(u).Expire()
+	s.write("4b")
+	s.want("4b")
+}
+
 func TestSessionEndsDuringUpgrade(t *testing.T) {
 	t.Run("discard", func(t *testing.T) {
 		f := serve(t, Options{})
