@@ -80,7 +80,7 @@ type Session struct {
 	polling *pollingState // until the session has switched to WebSocket
 }
 
-// Flags of a session. Those below are changed with mu held: closing, closed, webSocket, paused.
+// Flags of a session. Those below are changed with mu held: closing, closed, webSocket, paused, corked.
 const (
 	flagOpened    = 1 << iota // has its handler
 	flagBusy                  // HandleMessage is being called, or there is no handler yet
@@ -89,6 +89,7 @@ const (
 	flagWebSocket             // conn carries the session
 	flagUpgraded              // and polling did so before
 	flagPaused                //
+	flagCorked                //
 	flagPinged                // v4: a ping has not been answered
 	flagExtended              // v4: the time to answer it has been extended
 	flagV3                    // protocol v3
@@ -329,6 +330,7 @@ func (s *Session) Uncork() { s.setCorked(false) }
 func (s *Session) setCorked(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setFlagLocked(flagCorked, yes)
 	switch conn := s.carrierLocked(); {
 	case conn == nil:
 	case yes:
@@ -349,17 +351,21 @@ func (s *Session) Resume() { s.setPaused(false) }
 func (s *Session) setPaused(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if yes {
-		s.flags.Or(flagPaused)
-	} else {
-		s.flags.And(^uint32(flagPaused))
-	}
+	s.setFlagLocked(flagPaused, yes)
 	switch conn := s.carrierLocked(); {
 	case conn == nil:
 	case yes:
 		conn.Pause()
 	default:
 		conn.Resume()
+	}
+}
+
+func (s *Session) setFlagLocked(flag uint32, yes bool) {
+	if yes {
+		s.flags.Or(flag)
+	} else {
+		s.flags.And(^flag)
 	}
 }
 

@@ -117,6 +117,9 @@ func (u *upgrade) complete() {
 	}
 	// With mu held no message can be sent between those that were queued and the switch. If the
 	// connection fails meanwhile, the session hears of it by HandleClose.
+	if flags&flagCorked != 0 {
+		u.conn.Cork()
+	}
 	p.conn.Detach(
 		func(m *transport.Message) { _ = u.conn.Send(m) },
 		func(t packet.Type) { _ = u.conn.SendText(text(t)) })

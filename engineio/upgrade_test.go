@@ -222,6 +222,22 @@ func TestPausedUpgrade(t *testing.T) {
 	}
 }
 
+func TestCorkedUpgrade(t *testing.T) {
+	f := serve(t, Options{})
+	p := f.poll()
+	session := f.server.Session(p.sid)
+	session.Cork()
+	_ = session.Send(transport.TextMessage("a"))
+	s := p.upgrade()
+	if session.Writable() {
+		t.Error("the upgrade has uncorked the session")
+	}
+	_ = session.Send(transport.TextMessage("b"))
+	session.Uncork()
+	s.want("4a")
+	s.want("4b")
+}
+
 // TestUpgradeUnderLoad sends 10,000 messages each way across an upgrade: none may be lost, doubled or
 // overtaken.
 func TestUpgradeUnderLoad(t *testing.T) {
