@@ -74,6 +74,28 @@ func TestShutdown(t *testing.T) {
 	p.wantGone()
 }
 
+// TestHandleCloseComesLast has a message handled while another goroutine is ending the session.
+func TestHandleCloseComesLast(t *testing.T) {
+	f := serve(t, Options{})
+	f.open()
+	e := f.session()
+	eventually(t, "the session is open", func() bool { return f.server.Session(e.s.ID()) != nil })
+	for i := range f.server.sessions.shards {
+		f.server.sessions.shards[i].mu.Lock()
+	}
+	e.s.enter()
+	go e.s.Discard()
+	eventually(t, "the session ends", func() bool { return e.s.State() == StateClosed })
+	e.s.leave()
+	if len(e.closed) > 0 {
+		t.Error("HandleClose was called although the server still has the session")
+	}
+	for i := range f.server.sessions.shards {
+		f.server.sessions.shards[i].mu.Unlock()
+	}
+	e.expect(t, ForcedClose, "nil")
+}
+
 func TestManyParkedPolls(t *testing.T) {
 	const n = 300
 	f := serve(t, Options{PingInterval: time.Hour})

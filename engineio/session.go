@@ -94,6 +94,7 @@ const (
 	flagExtended              // v4: the time to answer it has been extended
 	flagV3                    // protocol v3
 	flagRun                   // polling: Run has been asked for by a packet of the present POST
+	flagLeft                  // closed, and nothing is left to be done but to call HandleClose
 
 	// reasonShift is where the index of the reason in reasons begins, which is set with flagClosed.
 	reasonShift = 16
@@ -172,16 +173,21 @@ func (s *Session) open() bool {
 
 // enter reports whether a message may be handled. If so, leave has to be called afterwards.
 func (s *Session) enter() bool {
-	if s.flags.Or(flagBusy)&flagClosed != 0 {
-		s.flags.And(^uint32(flagBusy))
-		return false
+	for {
+		f := s.flags.Load()
+		if f&flagClosed != 0 {
+			return false
+		}
+		if s.flags.CompareAndSwap(f, f|flagBusy) {
+			return true
+		}
 	}
-	return true
 }
 
-// leave ends what enter began, and calls HandleClose if the session has ended in the meantime.
+// leave ends what enter began, and calls HandleClose if the session has ended in the meantime. If it is just being
+// ended, who does so calls HandleClose.
 func (s *Session) leave() {
-	if s.flags.And(^uint32(flagBusy))&flagClosed != 0 {
+	if s.flags.And(^uint32(flagBusy))&flagLeft != 0 {
 		s.tellClosed()
 	}
 }
@@ -449,7 +455,7 @@ func (s *Session) end(reason CloseReason, err error, farewell packet.Type) {
 		log.LogAttrs(context.Background(), slog.LevelDebug, "session closed", slog.String("sid", s.ID()),
 			slog.String("transport", s.Transport()), slog.String("reason", string(reason)), slog.Any("err", err))
 	}
-	if flags&flagBusy == 0 {
+	if s.flags.Or(flagLeft)&flagBusy == 0 {
 		s.tellClosed()
 	}
 }
