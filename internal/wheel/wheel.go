@@ -185,7 +185,7 @@ func (s *shard) link(t *Timer) {
 	}
 	for level := range levels {
 		shift := level * levelShift
-		distance := due>>shift - s.cur>>shift
+		distance := (due>>shift - s.cur>>shift) << shift >> shift // ticks start again at 0 after 417 days
 		if distance >= slots {
 			if level < levels-1 {
 				continue

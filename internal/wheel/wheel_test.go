@@ -1,6 +1,7 @@
 package wheel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -27,9 +28,23 @@ func TestExpiresInTime(t *testing.T) {
 		8 * time.Second, 9 * time.Second, 20 * time.Second, 25 * time.Second, 45 * time.Second, 69 * time.Second,
 		2 * time.Minute, 10 * time.Minute, time.Hour, 2 * time.Hour, 30 * time.Hour, 400 * time.Hour,
 	}
+	t.Run("after the start", func(t *testing.T) { expireInTime(t, durations, 0) })
+	const end = 1 << 32 // ticks
+	for _, before := range []time.Duration{4 * time.Second, time.Minute, 10 * time.Hour} {
+		t.Run(fmt.Sprintf("%v before the ticks start again", before), func(t *testing.T) {
+			expireInTime(t, durations, end*tick-before)
+		})
+	}
+}
+
+// expireInTime has timers expire in a Wheel of this age.
+func expireInTime(t *testing.T, durations []time.Duration, age time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
 		defer w.Close()
+		for i := range w.shards {
+			w.shards[i].start = time.Now().Add(-age)
+		}
 		time.Sleep(3*time.Second + 3*time.Millisecond)
 		var mu sync.Mutex
 		fired := map[time.Duration]time.Duration{}
