@@ -228,6 +228,7 @@ func (c *Conn) Close() (ended bool) {
 	c.uncorkLocked()
 	if c.state == stateOpen {
 		c.state = stateClosing
+		c.resumeLocked()
 		if c.get != nil {
 			c.answerLocked(item{kind: packet.Close})
 			c.endLocked()

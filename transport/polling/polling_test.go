@@ -218,6 +218,16 @@ func TestHeldPost(t *testing.T) {
 		if w.Body.String() != "ok" {
 			t.Errorf("%q", w.Body)
 		}
+
+		c.Pause()
+		w = httptest.NewRecorder()
+		go post()
+		synctest.Wait()
+		c.Close() // what comes now is dropped anyway
+		synctest.Wait()
+		if w.Body.String() != "ok" {
+			t.Errorf("closing: %q", w.Body)
+		}
 	})
 }
 
