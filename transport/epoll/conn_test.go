@@ -470,14 +470,27 @@ func TestCloseTimeout(t *testing.T) {
 		ts := serve(t, k, func(c *Conn) { echo(c); conns <- c })
 		silent := ts.dial(t)
 		(<-conns).Close(transport.CloseNone)
-		silent.expect("close", "EOF")
+		silent.expectEnd("close")
 
 		// A violation is answered by a half-closed connection, which has the same limit.
 		rude := ts.dial(t)
 		rude.send([]byte{0xFF, 0xFF})
-		rude.expect("close 1002", "EOF")
+		rude.expectEnd("close 1002")
 		eventually(t, "all are closed", func() bool { return ts.Stats().Open == 0 })
 	})
+}
+
+// expectEnd is expect of a close frame and the end, without the frame if it could not be written within CloseTimeout:
+// a goroutine connection has a writer, which may come too late on a busy machine.
+func (c *client) expectEnd(frame string) {
+	c.t.Helper()
+	got := c.next()
+	if got == frame {
+		got = c.next()
+	}
+	if got != "EOF" {
+		c.t.Fatalf("received %.100q, want %q and the end", got, frame)
+	}
 }
 
 func TestCloseBeforeStart(t *testing.T) {
