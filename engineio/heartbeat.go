@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
+	"github.com/myriad-rt/myriad/internal/wheel"
 )
 
 // closeTimeout is how long a closing session waits for a client to ask for the close packet.
@@ -40,7 +41,15 @@ func (h *heartbeat) Expire() {
 	}
 }
 
-func (s *Session) schedule(d time.Duration) { s.server.wheel.Schedule(&s.timer, d, (*heartbeat)(s)) }
+func (s *Session) schedule(d time.Duration) { s.scheduleUnlessClosed(&s.timer, d, (*heartbeat)(s)) }
+
+// scheduleUnlessClosed schedules a timer that end stops, unless the session has ended meanwhile: the timer would keep it.
+func (s *Session) scheduleUnlessClosed(t *wheel.Timer, d time.Duration, task wheel.Task) {
+	s.server.wheel.Schedule(t, d, task)
+	if s.flags.Load()&flagClosed != 0 {
+		s.server.wheel.Stop(t)
+	}
+}
 
 func (s *Session) startHeartbeat() {
 	d := s.server.options.PingInterval
@@ -76,7 +85,7 @@ func (s *Session) receiveHeartbeat(t packet.Type) bool {
 
 // scheduleEnd limits the time that a closing session waits for its client.
 func (s *Session) scheduleEnd(p *pollingState) {
-	s.server.wheel.Schedule(&p.timer, closeTimeout, (*closing)(s))
+	s.scheduleUnlessClosed(&p.timer, closeTimeout, (*closing)(s))
 }
 
 // closing is a session when it has waited long enough for its client.

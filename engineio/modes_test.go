@@ -229,6 +229,9 @@ func TestCloseWithinOnSession(t *testing.T) {
 			}
 			p.wantGone()
 			(<-sessions).expect(t, ForcedClose, "nil")
+			if n := f.server.wheel.Len(); n > 0 {
+				t.Errorf("%d timers hold sessions that have ended", n)
+			}
 		})
 	}
 }
