@@ -122,8 +122,9 @@ func (c *Conn) writeOutLocked() {
 		return
 	}
 	c.flushLocked()
-	c.carrier().watch(c) // also if it has waited for the kernel, and need not any more
-	if c.out == nil && c.has(closing) {
+	if c.out != nil {
+		c.carrier().watch(c)
+	} else if c.has(closing) {
 		c.signal()
 	}
 }
