@@ -78,12 +78,14 @@ func (s *Socket) admitted(rooms []string, refusal error) {
 	// is in the rooms that they put it into, and whoever it tells of its being there will reach it.
 	s.client.Cork()
 	defer s.client.Uncork()
-	s.open(rooms)
-	s.connected()
+	if s.open(rooms) {
+		s.connected()
+	}
 }
 
-// open connects s and tells the client. It does not if the client has gone.
-func (s *Socket) open(rooms []string) {
+// open connects s and tells the client. It does not, and returns false, if the client has gone. If it does, connected has to
+// be called, even if s has been disconnected by then: the client may have sent events, and has to be seen leaving.
+func (s *Socket) open(rooms []string) bool {
 	n := s.ns
 	_ = n.adapter.Add(s, s.id) // its own room does not count
 	_ = n.adapter.Add(s, rooms...)
@@ -92,7 +94,7 @@ func (s *Socket) open(rooms []string) {
 	if !s.status.move(statePending, stateAdmitted) {
 		opening.Unlock()
 		s.cleanUp()
-		return
+		return false
 	}
 	err := s.write(&parser.Packet{Type: parser.Connect, Namespace: n.name, Data: s.connectData()}, false)
 	if err != nil && !s.Recovered() && s.status.move(stateAdmitted, stateGone) {
@@ -100,11 +102,12 @@ func (s *Socket) open(rooms []string) {
 		opening.Unlock()
 		s.client.Left(s)
 		s.cleanUp()
-		return
+		return false
 	}
 	s.status.move(stateAdmitted, stateConnected)
 	opening.Unlock()
 	s.client.Joined(s)
+	return true
 }
 
 // connectData is the payload of the CONNECT packet that s is told of its ids by. Clients of
@@ -124,9 +127,6 @@ func (s *Socket) connectData() []byte {
 
 // connected calls the handlers for connections. It runs on the client's queue, in front of the end of s.
 func (s *Socket) connected() {
-	if s.status.state() != stateConnected {
-		return
-	}
 	s.status.mark(announced)
 	for _, f := range s.ns.connect.all() {
 		f(s)

@@ -52,13 +52,14 @@ func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string
 		rooms = r.Rooms
 		if opened = !hasMiddleware || !config.RecoverThroughMiddleware; opened {
 			// Whatever the client sends when it hears of its connection is queued behind the handlers for that.
-			open := make(chan struct{})
-			defer close(open)
+			open := make(chan bool, 1)
 			s.client.Queue().Push(func() {
-				<-open
-				s.connected()
+				if <-open {
+					s.connected()
+				}
 			})
-			s.open(rooms)
+			defer close(open)
+			open <- s.open(rooms)
 		}
 	})
 	if err != nil {
