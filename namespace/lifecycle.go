@@ -69,6 +69,7 @@ func (s *Socket) admitted(rooms []string, refusal error) {
 	if refusal != nil {
 		if s.status.move(statePending, stateGone) {
 			s.client.Left(s)
+			s.lose(ServerNamespaceDisconnect, nil)
 			s.refuse(refusal)
 		}
 		s.cleanUp()
@@ -101,6 +102,7 @@ func (s *Socket) open(rooms []string) bool {
 		// The session has ended, which nobody has told s yet. One that is resumed goes on, to be kept again.
 		opening.Unlock()
 		s.client.Left(s)
+		s.lose(TransportClose, nil)
 		s.cleanUp()
 		return false
 	}
@@ -183,6 +185,7 @@ func Disconnect(s *Socket, reason DisconnectReason, err error) (queued bool) {
 		case statePending:
 			if s.status.move(st, stateGone) {
 				s.client.Left(s)
+				s.lose(reason, err)
 				return false // admitted cleans up
 			}
 		case stateAdmitted, stateConnected:
@@ -191,11 +194,16 @@ func Disconnect(s *Socket, reason DisconnectReason, err error) (queued bool) {
 			}
 			if reason == ServerNamespaceDisconnect {
 				s.status.mark(deaf)
-				_ = s.write(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name}, false)
 			}
 			s.client.Left(s)
 			s.lose(reason, err)
+			// A handler that panics in the first does not keep the second from happening.
+			s.client.Queue().Push(func() { s.leaving(reason) })
 			s.client.Queue().Push(func() { s.leave(reason) })
+			if reason == ServerNamespaceDisconnect {
+				// The client may join again as soon as it hears of this.
+				_ = s.write(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name}, false)
+			}
 			return true
 		default:
 			return false
@@ -215,30 +223,35 @@ func (s *Socket) lose(reason DisconnectReason, err error) {
 	}
 }
 
-// leave runs on the client's queue.
-func (s *Socket) leave(reason DisconnectReason) {
-	n, x := s.ns, s.extra.Load()
-	if s.status.marked(announced) {
-		for _, f := range n.disconnecting.all() {
-			f(s, reason)
-		}
-		if x != nil {
-			for _, f := range x.disconnecting.all() {
-				f(reason)
-			}
+// leaving runs on the client's queue, in front of leave.
+func (s *Socket) leaving(reason DisconnectReason) {
+	if !s.status.marked(announced) {
+		return
+	}
+	for _, f := range s.ns.disconnecting.all() {
+		f(s, reason)
+	}
+	if x := s.extra.Load(); x != nil {
+		for _, f := range x.disconnecting.all() {
+			f(reason)
 		}
 	}
+}
+
+// leave runs on the client's queue.
+func (s *Socket) leave(reason DisconnectReason) {
+	n := s.ns
+	defer n.registry.release(n)
 	s.persist(reason)
 	n.adapter.RemoveAll(s)
 	s.status.move(stateLeaving, stateGone)
-	defer n.registry.release(n)
 	if !s.status.marked(announced) {
 		return
 	}
 	for _, f := range n.disconnect.all() {
 		f(s, reason)
 	}
-	if x = s.extra.Load(); x != nil {
+	if x := s.extra.Load(); x != nil {
 		for _, f := range x.disconnect.all() {
 			f(reason)
 		}

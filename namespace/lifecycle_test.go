@@ -1,14 +1,18 @@
 package namespace
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/socketio/parser"
+	"github.com/myriad-rt/myriad/transport"
 )
 
 // quickClient does something as soon as it hears that a socket is connected.
@@ -67,4 +71,113 @@ func TestClientLeavesAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rejoiningClient joins again as soon as it hears that it has been disconnected.
+type rejoiningClient struct {
+	fakeClient
+	n     *Namespace
+	there *Socket // what it knows to be connected
+}
+
+func (c *rejoiningClient) Left(*Socket) { c.there = nil }
+
+func (c *rejoiningClient) Send(m *transport.Message) error {
+	if text, _ := m.Text(); string(text) == "1" {
+		if c.there != nil {
+			return errors.New("the client joins while it is there")
+		}
+		Join(c.n, c, nil)
+	}
+	return c.fakeClient.Send(m)
+}
+
+// TestRejoin joins again when the server has just sent DISCONNECT. The socket has gone by then, and its handlers for that
+// are called before those for the connection of the next one.
+func TestRejoin(t *testing.T) {
+	n := newNamespace()
+	c := &rejoiningClient{n: n}
+	c.there = Join(n, c, nil)
+	var seen []string
+	n.OnConnect(func(*Socket) { seen = append(seen, "connect") })
+	n.OnDisconnect(func(*Socket, DisconnectReason) { seen = append(seen, "gone") })
+	c.queue.Run(c)
+	Disconnect(c.there, ServerNamespaceDisconnect, nil)
+	c.queue.Run(c)
+	if want := []string{"connect", "gone", "connect"}; !slices.Equal(seen, want) {
+		t.Errorf("seen %q, want %q", seen, want)
+	}
+	if len(c.sent) != 3 || c.sent[1] != "1" {
+		t.Errorf("sent %q", c.sent)
+	}
+}
+
+// TestPanicOfLastHandlers panics in a handler for disconnection: the socket leaves its rooms all the same.
+func TestPanicOfLastHandlers(t *testing.T) {
+	n, c := newNamespace(), new(fakeClient)
+	s := join(t, n, c)
+	_ = s.Join("room")
+	told := false
+	n.OnDisconnecting(func(*Socket, DisconnectReason) { panic("for the test") })
+	n.OnDisconnect(func(*Socket, DisconnectReason) { told = true })
+	Disconnect(s, TransportClose, nil)
+	c.queue.Run(c)
+	if len(c.failed) != 1 || !told || len(n.Rooms()) > 0 || s.status.state() != stateGone {
+		t.Errorf("failed %v, told: %v, rooms %q, state %d", c.failed, told, n.Rooms(), s.status.state())
+	}
+}
+
+// TestContext asks for the context of sockets that are never connected.
+func TestContext(t *testing.T) {
+	n := newNamespace()
+	entered, decide := make(chan *Socket), make(chan error)
+	n.Use(func(s *Socket) error {
+		entered <- s
+		return <-decide
+	})
+	ended := func(what string, s *Socket, want DisconnectReason) {
+		t.Helper()
+		<-s.Context().Done()
+		var cause *DisconnectError
+		if err := context.Cause(s.Context()); !errors.As(err, &cause) || cause.Reason != want {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := s.EmitWithAck(t.Context(), "x"); err != ErrDisconnected {
+			t.Errorf("%s: EmitWithAck: %v", what, err)
+		}
+	}
+	c := new(fakeClient)
+	Join(n, c, nil)
+	c.Schedule()
+	s := <-entered
+	asked := make(chan error)
+	go func() {
+		_, err := s.EmitWithAck(t.Context(), "x")
+		asked <- err
+	}()
+	for !s.waits() {
+		runtime.Gosched()
+	}
+	Disconnect(s, PingTimeout, nil)
+	ended("the client goes during middleware", s, PingTimeout)
+	if err := <-asked; err != ErrDisconnected {
+		t.Errorf("a wait for the client: %v", err)
+	}
+	decide <- nil
+
+	Join(n, c, nil)
+	c.Schedule()
+	s = <-entered
+	ctx := s.Context()
+	decide <- errors.New("no")
+	<-ctx.Done()
+	ended("middleware refuses", s, ServerNamespaceDisconnect)
+	c.wg.Wait()
+}
+
+func (s *Socket) waits() bool {
+	x := s.more()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.acks) > 0
 }

@@ -167,15 +167,15 @@ func (s *Socket) Reachable() bool {
 	return st == stateAdmitted || st == stateConnected
 }
 
-// Context returns a context that ends when the socket is no longer connected; its cause is then a
-// *DisconnectError. A handler that waits for something can use it, so as not to outlive its client.
+// Context returns a context that ends when the socket is no longer connected, or will never be; its cause is then a
+// *DisconnectError. A handler or middleware that waits for something can use it, so as not to outlive its client.
 func (s *Socket) Context() context.Context {
 	x := s.more()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(context.Background())
-		if s.status.state() >= stateLeaving {
+		if x.cause != nil {
 			x.cancel(x.cause)
 		}
 	}
