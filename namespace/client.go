@@ -30,7 +30,7 @@ type Client interface {
 	Left(s *Socket)
 	// DisconnectAll disconnects all sockets of the client, then closes its session.
 	DisconnectAll()
-	// Fail logs a panic of a handler and closes the session.
+	// Fail logs a panic of a handler, or runtime.Goexit if panicked is nil, and closes the session.
 	Fail(s *Socket, panicked any, stack []byte)
 
 	// SessionID is the Engine.IO session id, Transport the name of what carries it at the moment,

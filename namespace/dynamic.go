@@ -79,11 +79,17 @@ func (r *Registry) Resolve(name string, auth []byte) *Namespace {
 			allowed, err := p.allow(name, parser.Value{Data: auth})
 			ok = allowed && err == nil
 		}
-		if ok {
+		if ok && !r.isClosed() {
 			return r.create(name, p, true)
 		}
 	}
 	return nil
+}
+
+func (r *Registry) isClosed() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.closed
 }
 
 // CreateChild returns the namespace of this name, which it creates as a child of n if there is none, as a client

@@ -24,6 +24,9 @@ func Join(n *Namespace, c Client, auth []byte) *Socket {
 
 // admit runs on the client's queue.
 func (s *Socket) admit() {
+	if s.ns.told != nil {
+		<-s.ns.told // middleware and handlers may just be being registered
+	}
 	middleware := s.ns.middleware.all()
 	pid, offset := s.resumes()
 	if len(middleware) == 0 && pid == "" {
@@ -33,24 +36,27 @@ func (s *Socket) admit() {
 	// Middleware may wait for as long as it wants: sockets of the client in other namespaces go on
 	// meanwhile, and so does the end of its connection.
 	go func() {
-		restored, done := s.restore(pid, offset, len(middleware) > 0)
-		if done {
+		var restored []string
+		opened, err := false, errInternal
+		defer func() {
+			if err == errInternal && !opened {
+				s.client.Fail(s, recover(), debug.Stack())
+			}
+			if !opened {
+				s.client.Queue().Push(func() { s.admitted(restored, err) })
+			}
 			s.client.Schedule()
-			return
+		}()
+		if restored, opened = s.restore(pid, offset, len(middleware) > 0); !opened {
+			err = s.runMiddleware(middleware)
 		}
-		err := s.runMiddleware(middleware)
-		s.client.Queue().Push(func() { s.admitted(restored, err) })
-		s.client.Schedule()
 	}()
 }
 
-func (s *Socket) runMiddleware(middleware []Middleware) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.New("internal error")
-			s.client.Fail(s, p, debug.Stack())
-		}
-	}()
+// errInternal is what a client is told of middleware that has panicked.
+var errInternal = errors.New("internal error")
+
+func (s *Socket) runMiddleware(middleware []Middleware) error {
 	for _, f := range middleware {
 		if s.status.state() != statePending {
 			return nil // the client has gone

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +24,10 @@ type Namespace struct {
 	name     string
 	registry *Registry
 	adapter  adapter.Adapter
-	parent   *parent // nil unless the name matches a pattern or function
-	dynamic  bool    // it was created because a client asked for it
-	held     int     // by sockets that come, are there or go; guarded by the registry
+	parent   *parent         // nil unless the name matches a pattern or function
+	dynamic  bool            // it was created because a client asked for it
+	held     int             // by sockets that come, are there or go; guarded by the registry
+	told     <-chan struct{} // closed when the functions of OnNew have returned; nil if there are none
 	ackID    atomic.Uint64
 
 	handlers      handlers
@@ -64,7 +66,8 @@ func (n *Namespace) OnDisconnect(f func(*Socket, DisconnectReason)) { n.disconne
 // event middleware, a *BindError, or a packet of the client that cannot be parsed.
 func (n *Namespace) OnError(f func(*Socket, error)) { n.errors.add(f, f == nil) }
 
-// OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block.
+// OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block, nor emit, unless
+// on another goroutine: with recovery, packets may have to wait for the change. If it panics, that is logged.
 func (n *Namespace) OnRoomEvent(f func(adapter.RoomEvent)) { n.rooms.add(f, f == nil) }
 
 // On registers f for an event of any socket of the namespace. Several handlers for an event are called in the
@@ -186,8 +189,19 @@ func (n *node) HandleServerSideEmit(args parser.Args, ack func(parser.Args)) {
 
 func (n *node) HandleRoomEvent(e adapter.RoomEvent) {
 	for _, f := range n.rooms.all() {
-		f(e)
+		n.tell(f, e)
 	}
+}
+
+// tell calls f, which may belong to no client, and in the middle of a change that has to be brought to its end.
+func (n *node) tell(f func(adapter.RoomEvent), e adapter.RoomEvent) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.registry.logger.Error("handler of a room event panicked", "namespace", n.name, "room", e.Room,
+				"panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f(e)
 }
 
 // nextAckID returns 0 first: ids count from zero, as with the reference.

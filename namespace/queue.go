@@ -171,7 +171,7 @@ func (q *Queue) Run(c Client) (roomAgain bool) {
 			q.mu.Lock()
 			q.running = false
 			q.mu.Unlock()
-			c.Fail(nil, "runtime.Goexit", nil)
+			c.Fail(nil, nil, nil)
 			c.Schedule()
 		}
 	}()

@@ -66,21 +66,9 @@ func (r *Registry) Of(name string) *Namespace {
 
 // create makes the namespace of this name, if there is still none, as a child of p, which may be nil.
 func (r *Registry) create(name string, p *parent, dynamic bool) *Namespace {
-	r.mu.Lock()
-	if n := r.byName[name]; n != nil {
-		r.mu.Unlock()
-		return n
-	}
-	n := &Namespace{name: name, registry: r, dynamic: dynamic, parent: p}
-	n.adapter = r.config.Adapter((*node)(n))
-	if p != nil {
-		n.inherit(p.namespace)
-		p.addChild(n)
-	}
-	r.byName[name] = n
-	r.order = append(r.order, n)
-	r.mu.Unlock()
-	if name != "/" {
+	n, told := r.add(name, p, dynamic)
+	if told != nil {
+		defer close(told)
 		for _, f := range r.created.all() {
 			f(n)
 		}
@@ -88,8 +76,31 @@ func (r *Registry) create(name string, p *parent, dynamic bool) *Namespace {
 	return n
 }
 
+// add returns the namespace of this name. If it has made it, and somebody wants to know, told is to be closed when they have
+// been told.
+func (r *Registry) add(name string, p *parent, dynamic bool) (n *Namespace, told chan<- struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.byName[name]; n != nil {
+		return n, nil
+	}
+	n = &Namespace{name: name, registry: r, dynamic: dynamic, parent: p}
+	n.adapter = r.config.Adapter((*node)(n))
+	if p != nil {
+		n.inherit(p.namespace)
+		p.addChild(n)
+	}
+	r.byName[name] = n
+	r.order = append(r.order, n)
+	if name != "/" && len(r.created.all()) > 0 {
+		c := make(chan struct{})
+		n.told, told = c, c
+	}
+	return n, told
+}
+
 // OnNew registers f to be called with each namespace that is created, apart from "/" and those that OfPattern
-// and OfFunc return.
+// and OfFunc return. No socket is connected to it before f has returned.
 func (r *Registry) OnNew(f func(*Namespace)) { r.created.add(f, f == nil) }
 
 // Lookup returns the namespace of this name, if there is one.
@@ -138,6 +149,13 @@ func (r *Registry) release(n *Namespace) {
 	r.mu.Unlock()
 	if err := n.adapter.Close(context.Background()); err != nil {
 		r.logger.Warn("adapter of an empty namespace cannot be closed", "namespace", n.name, "err", err)
+	}
+}
+
+// DropIfEmpty drops n if it is a dynamic namespace that nobody holds, and that is wanted: who has asked for it may have gone.
+func (r *Registry) DropIfEmpty(n *Namespace) {
+	if r.hold(n) {
+		r.release(n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -269,7 +270,7 @@ func (s *Socket) PrependAny(f func(*Event)) { s.more().handlers.any.prepend(f, f
 func (s *Socket) OffAny() { s.more().handlers.any.clear() }
 
 // OnAnyOutgoing registers f to be called with every event that is sent to this socket, by Emit or a broadcast,
-// but not with acknowledgements. It must not block, nor keep args.
+// but not with acknowledgements. It must not block, nor keep args, nor emit, unless on another goroutine.
 func (s *Socket) OnAnyOutgoing(f func(event string, args parser.Args)) {
 	s.more().outgoing.add(f, f == nil)
 }
@@ -528,6 +529,12 @@ func (s *Socket) tellOutgoing(p *parser.Packet) {
 		return
 	}
 	if fs := x.outgoing.all(); len(fs) > 0 {
+		defer func() {
+			// Whoever sends, a broadcast perhaps, is not to blame.
+			if p := recover(); p != nil {
+				s.client.Fail(s, p, debug.Stack())
+			}
+		}()
 		name, _, _ := parser.EventName(p.Data)
 		for _, f := range fs {
 			f(string(name), p.Args())

@@ -1,6 +1,8 @@
 package socketio
 
 import (
+	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,12 +24,13 @@ type client struct {
 	partial *parser.Decoder // of a packet whose attachments are on their way
 	queue   namespace.Queue
 
-	mu     sync.Mutex
-	first  *Socket     // of those in the order of joining, the ones in middleware included
-	others *[]*Socket  // nil until there is one
-	timers *timers     // nil if none is running
-	inTurn atomic.Bool // it has been sent a volatile message just now; does not need mu
-	ended  bool
+	mu       sync.Mutex
+	first    *Socket     // of those in the order of joining, the ones in middleware included
+	others   *[]*Socket  // nil until there is one
+	timers   *timers     // nil if none is running
+	inTurn   atomic.Bool // it has been sent a volatile message just now; does not need mu
+	ended    bool
+	deciding uint16 // number of namespaces about which functions of the application are deciding
 }
 
 // timers are those of a client that is connecting.
@@ -144,24 +147,59 @@ func (c *client) connect(name string, p *parser.Packet) (run bool) {
 		c.refuse(name, "Invalid namespace")
 		return false
 	}
+	if !c.startDeciding() {
+		c.refuse(name, tooManyNamespaces)
+		return false
+	}
 	// The application's functions decide, and may wait.
-	auth = slices.Clone(auth)
-	c.server.clients.Add(1)
-	go func() {
-		defer c.server.clients.Add(-1)
-		for {
-			n := c.server.registry.Resolve(name, auth)
-			if n == nil {
-				c.refuse(name, "Invalid namespace")
-				return
-			}
-			if c.join(n, auth) {
-				c.Run()
-				return
-			}
-		}
-	}()
+	go c.decide(name, slices.Clone(auth))
 	return false
+}
+
+const tooManyNamespaces = "Too many namespaces"
+
+// startDeciding reports whether the client may ask for a namespace that is not there.
+func (c *client) startDeciding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	max := c.server.opts.MaxNamespaces
+	if max > 0 && c.countLocked()+int(c.deciding) >= max || c.deciding == math.MaxUint16 {
+		return false
+	}
+	c.deciding++
+	c.server.clients.Add(1)
+	return true
+}
+
+// decide has the functions of the application decide about a namespace that is not there, and joins it if they allow it.
+func (c *client) decide(name string, auth []byte) {
+	decided := sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.deciding--
+	})
+	done := false
+	defer func() {
+		if !done { // one of them has panicked, or called runtime.Goexit
+			c.Fail(nil, recover(), debug.Stack())
+		}
+		decided()
+		c.server.clients.Add(-1)
+	}()
+	for {
+		n := c.server.registry.Resolve(name, auth)
+		decided() // before the client hears of it
+		if n == nil {
+			c.refuse(name, "Invalid namespace")
+			break
+		}
+		if c.join(n, auth) {
+			c.server.registry.DropIfEmpty(n)
+			c.Schedule()
+			break
+		}
+	}
+	done = true
 }
 
 // join makes a socket for the client. It reports false if n has been dropped meanwhile.
@@ -169,7 +207,7 @@ func (c *client) join(n *Namespace, auth []byte) bool {
 	c.mu.Lock()
 	if max := c.server.opts.MaxNamespaces; max > 0 && c.countLocked() >= max {
 		c.mu.Unlock()
-		c.refuse(n.Name(), "Too many namespaces")
+		c.refuse(n.Name(), tooManyNamespaces)
 		return true
 	}
 	defer c.mu.Unlock()
@@ -437,6 +475,9 @@ func (c *client) Fail(s *Socket, panicked any, stack []byte) {
 	id := ""
 	if s != nil {
 		id = s.ID()
+	}
+	if panicked == nil {
+		panicked = "runtime.Goexit"
 	}
 	c.server.opts.Logger.Error("handler panicked", "sid", c.session.ID(), "socket", id, "panic", panicked, "stack", string(stack))
 	c.session.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -204,4 +205,157 @@ func TestRoomNames(t *testing.T) {
 	if n := len(s.To("a", "b").Sockets()); n != 1 {
 		t.Errorf("%d sockets in two rooms", n)
 	}
+}
+
+// Functions that decide about namespaces, and middleware, run on goroutines of their own: what panics there ends its client,
+// not the process.
+func TestPanicsOutsideTheQueue(t *testing.T) {
+	s := newServer(t, &socketio.Options{DropEmptyNamespaces: true})
+	s.OfFunc(func(name string, _ socketio.Value) (bool, error) {
+		switch name {
+		case "/allow":
+			panic("for the test")
+		case "/exit":
+			runtime.Goexit()
+		}
+		return true, nil
+	}).Use(func(so *socketio.Socket) error {
+		_ = so.Join("room")
+		switch so.Namespace().Name() {
+		case "/middleware":
+			panic("for the test")
+		case "/middleware-exit":
+			runtime.Goexit()
+		}
+		return nil
+	})
+	s.OnNewNamespace(func(n *socketio.Namespace) {
+		if n.Name() == "/new" {
+			panic("for the test")
+		}
+	})
+	url := serve(t, s)
+	for _, name := range []string{"/allow", "/exit", "/middleware", "/middleware-exit", "/new"} {
+		p := dial(t, url)
+		p.send("40" + name + ",")
+		p.want("closed")
+		connect(t, url, "")
+	}
+	eventually(t, "namespaces without sockets are dropped", func() bool {
+		return !slices.ContainsFunc(s.Namespaces(), func(n *socketio.Namespace) bool { return strings.HasPrefix(n.Name(), "/m") })
+	})
+	connect(t, url, "/new,")
+}
+
+// Handlers for room events, and those for what is sent, run on the goroutine of whoever is the cause.
+func TestPanicsOfObservers(t *testing.T) {
+	s := newServer(t, &socketio.Options{Recovery: new(socketio.Recovery)})
+	s.OnRoomEvent(func(adapter.RoomEvent) { panic("for the test") })
+	gone, connected := make(chan struct{}, 3), make(chan struct{}, 3)
+	s.OnConnect(func(so *socketio.Socket) {
+		_ = so.Join("a", "b")
+		so.OnDisconnect(func(socketio.DisconnectReason) { gone <- struct{}{} })
+		if so.Recovered() {
+			so.OnAnyOutgoing(func(string, socketio.Args) { panic("for the test") })
+		}
+		connected <- struct{}{}
+	})
+	url := serve(t, s)
+	p := dial(t, url)
+	p.send("40")
+	answer := withPID.FindStringSubmatch(p.read())
+	receive(t, connected)
+	_ = s.Emit("x")
+	offset := strings.TrimSuffix(strings.TrimPrefix(p.read(), `42["x","`), `"]`)
+	p.conn.Close()
+	receive(t, gone)
+	if rooms := s.Rooms(); len(rooms) > 0 {
+		t.Errorf("rooms %q are left", rooms)
+	}
+	p = dial(t, url)
+	p.send(`40{"pid":"` + answer[2] + `","offset":"` + offset + `"}`)
+	p.want(answer[0])
+	receive(t, connected)
+	other := connect(t, url, "")
+	if err := s.Emit("y"); err != nil {
+		t.Error(err)
+	}
+	p.want("closed")
+	if got := other.read(); !strings.HasPrefix(got, `42["y","`) {
+		t.Errorf("the other client gets %q", got)
+	}
+}
+
+// A namespace is complete before anybody is in it, also when two clients ask for it at once.
+func TestNewNamespaceIsComplete(t *testing.T) {
+	s := newServer(t, nil)
+	s.OfPattern(regexp.MustCompile(`^/d$`))
+	entered, gate := make(chan struct{}), make(chan struct{})
+	s.OnNewNamespace(func(n *socketio.Namespace) {
+		close(entered)
+		<-gate
+		n.OnConnect(func(so *socketio.Socket) { _ = so.Emit("welcome") })
+	})
+	url := serve(t, s)
+	first, second := dial(t, url), dial(t, url)
+	first.send("40/d,")
+	receive(t, entered)
+	second.send("40/d,", "40/none,")
+	second.want(`44/none,{"message":"Invalid namespace"}`)
+	close(gate)
+	for _, p := range []*peer{first, second} {
+		if got := p.read(); !strings.HasPrefix(got, `40/d,{"sid":"`) {
+			t.Fatalf("answer to CONNECT: %q", got)
+		}
+		p.want(`42/d,["welcome"]`)
+	}
+}
+
+// Namespaces about which functions are deciding count, too: each takes a goroutine.
+func TestManyUndecidedNamespaces(t *testing.T) {
+	s := newServer(t, &socketio.Options{MaxNamespaces: 2, DropEmptyNamespaces: true})
+	gate := make(chan bool)
+	s.OfFunc(func(string, socketio.Value) (bool, error) { return <-gate, nil })
+	p := dial(t, serve(t, s))
+	p.send("40/a,", "40/b,", "40/c,")
+	p.want(`44/c,{"message":"Too many namespaces"}`)
+	for range 10 {
+		gate <- false
+		refused := p.read()
+		name, _, _ := strings.Cut(refused[2:], ",")
+		if refused != "44"+name+`,{"message":"Invalid namespace"}` {
+			t.Fatalf("got %q", refused)
+		}
+		p.send("40" + name + ",")
+	}
+	gate <- true
+	gate <- true
+	for range 2 {
+		if got := p.read(); !strings.HasPrefix(got, "40/") {
+			t.Fatalf("got %q", got)
+		}
+	}
+	p.send("40/c,")
+	p.want(`44/c,{"message":"Too many namespaces"}`)
+}
+
+// A client that goes while a function decides about a namespace leaves none behind.
+func TestClientGoesBeforeTheDecision(t *testing.T) {
+	s := newServer(t, &socketio.Options{DropEmptyNamespaces: true})
+	entered, gate, gone, created := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.OfFunc(func(string, socketio.Value) (bool, error) {
+		close(entered)
+		<-gate
+		return true, nil
+	})
+	s.OnNewNamespace(func(*socketio.Namespace) { close(created) })
+	s.OnDisconnect(func(*socketio.Socket, socketio.DisconnectReason) { close(gone) })
+	p := connect(t, serve(t, s), "")
+	p.send("40/d,")
+	receive(t, entered)
+	p.conn.Close()
+	receive(t, gone)
+	close(gate)
+	receive(t, created)
+	eventually(t, "the namespace is dropped", func() bool { return len(s.Namespaces()) == 1 })
 }

@@ -30,8 +30,9 @@ type Options struct {
 	// ConnectTimeout is how long a client may take to join its first namespace. Zero means 45 s.
 	// Node.js: connectTimeout.
 	ConnectTimeout time.Duration
-	// MaxNamespaces is how many namespaces one client may be in. Zero means 1000, negative that there is no
-	// bound; a client that asks for more is refused with CONNECT_ERROR. The reference has no limit.
+	// MaxNamespaces is how many namespaces one client may be in, with those about which a function is deciding. Zero
+	// means 1000, negative that there is no bound; a client that asks for more is refused with CONNECT_ERROR. The
+	// reference has no limit.
 	MaxNamespaces int
 	// Parser encodes and decodes packets; clients must use the same. Nil means parser.Default. Node.js: parser.
 	Parser parser.Parser
