@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -584,4 +586,48 @@ func TestManyPollingClients(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+const upgradeFields = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+// WebSocket handshakes that middleware, or a client that does not read, keeps waiting hold up nobody.
+func TestSlowHandshakes(t *testing.T) {
+	server := newServer(t, &socketio.Options{ClientFiles: fstest.MapFS{
+		"socket.io.js": {Data: bytes.Repeat([]byte("x"), 32<<20)},
+	}})
+	entered, gate := make(chan struct{}), make(chan struct{})
+	defer close(gate)
+	server.Engine().Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("wait") {
+				entered <- struct{}{}
+				<-gate
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	address := serveItself(t, server)
+	file := dialHTTP(t, address)
+	file.send("GET /socket.io/socket.io.js HTTP/1.1\r\n" + upgradeFields)
+	if b, err := file.r.Peek(12); err != nil || string(b) != "HTTP/1.1 200" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	waiting := dialHTTP(t, address)
+	waiting.send("GET /socket.io/?EIO=4&transport=websocket&wait HTTP/1.1\r\n" + upgradeFields)
+	receive(t, entered)
+	connect(t, address, "")
+	dialHTTP(t, address).join()
+}
+
+// As in net/http a handler that panics has given no answer.
+func TestPanicOfAHandler(t *testing.T) {
+	for _, disable := range []bool{false, true} {
+		server := newServer(t, &socketio.Options{DisableEpoll: disable, NotFound: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		})})
+		c := dialHTTP(t, serveItself(t, server))
+		c.send("GET /other HTTP/1.1\r\n" + upgradeFields)
+		c.wantEnd()
+	}
 }

@@ -251,12 +251,13 @@ func (f *front) give(conn epoll.Waiter, ahead []byte) {
 }
 
 // answersAtOnce reports whether the WebSocket handshake in r concerns the server alone and runs no function of the
-// application.
+// application. The answer is a short one.
 func (s *Server) answersAtOnce(r *bufio.Reader) bool {
 	o := s.opts
 	head, _ := r.Peek(r.Buffered())
 	target, ok := bytes.CutPrefix(head, []byte("GET "))
-	return ok && bytes.HasPrefix(target, []byte(s.path)) &&
+	rest, exact := bytes.CutPrefix(target, []byte(s.path))
+	return ok && exact && (rest[0] == '?' || rest[0] == ' ') && s.engine.IsPlain(&http.Request{}) &&
 		o.AllowRequest == nil && o.GenerateID == nil && o.CORSFunc == nil && o.OnInitialHeaders == nil &&
 		o.OnHeaders == nil && o.OnConnectionError == nil && o.Value == nil && o.Hooks == nil
 }
@@ -289,8 +290,13 @@ func (f *front) answer(w *directWriter, req *http.Request) {
 	req.RemoteAddr = w.conn.RemoteAddr().String()
 	defer w.finish()
 	defer func() {
-		// As in net/http: AllowRequest, say, may panic, and that ends one request.
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		// As in net/http: Options.NotFound, say, may panic, and that ends one connection.
+		p := recover()
+		if p != nil && !w.hijacked {
+			w.hijacked = true // there is no answer
+			w.conn.Close()
+		}
+		if p != nil && p != http.ErrAbortHandler {
 			f.server.opts.Logger.Error("panic while serving a request", "remote", req.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
