@@ -318,6 +318,10 @@ func (c *client) violate() {
 
 // end disconnects all sockets. It is done once.
 func (c *client) end(reason namespace.DisconnectReason, err error) {
+	if c.server.closing.Load() && (reason == namespace.ForcedClose || reason == namespace.ForcedServerClose) {
+		// The server closes the session, or the client has written to a socket that is disconnected for that.
+		reason = namespace.ServerShuttingDown
+	}
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
@@ -355,10 +359,6 @@ func (c *client) HandleDrain() {}
 func (c *client) HandleClose(reason engineio.CloseReason, err error) {
 	if reason == engineio.ParseError || (reason == engineio.TransportClose && c.session.Transport() == "polling") {
 		c.queue.DropBatch(nil) // the rest of the payload goes with the packet that closed
-	}
-	if reason == engineio.ForcedClose && c.server.closing.Load() {
-		c.end(namespace.ServerShuttingDown, err)
-		return
 	}
 	c.end(namespace.DisconnectReason(reason), err)
 }

@@ -8,3 +8,6 @@ func (s *Server) SetLimits(corkTime, closeGrace time.Duration) {
 	s.corkTime = corkTime
 	s.listeners.grace = closeGrace
 }
+
+// SetClosing has s treat its clients as if Shutdown had just begun.
+func (s *Server) SetClosing() { s.closing.Store(true) }

@@ -385,3 +385,20 @@ func TestCloseWhileConnectionsCome(t *testing.T) {
 		clients.Wait()
 	}
 }
+
+// A client that writes to a socket which Shutdown has just disconnected breaks no rule that it could know of.
+func TestEventDuringShutdown(t *testing.T) {
+	s := newServer(t, nil)
+	reasons := make(chan socketio.DisconnectReason, 1)
+	s.OnDisconnect(func(_ *socketio.Socket, r socketio.DisconnectReason) { reasons <- r })
+	s.Of("/other")
+	p := connect(t, serve(t, s), "")
+	p.join("/other,")
+	p.send("41/other,")
+	s.SetClosing()
+	p.send(`42/other,["late"]`)
+	p.want("closed")
+	if r := receive(t, reasons); r != socketio.ServerShuttingDown {
+		t.Errorf("reason: %q", r)
+	}
+}
