@@ -170,11 +170,11 @@ func (p *peer) join(namespace string) {
 	}
 }
 
-// send writes text messages.
+// send writes text messages, each in one piece: read may answer a heartbeat meanwhile.
 func (p *peer) send(texts ...string) {
 	p.t.Helper()
 	for _, text := range texts {
-		if err := wsutil.WriteClientText(p.conn, []byte(text)); err != nil {
+		if _, err := p.conn.Write(frames(text)); err != nil {
 			p.t.Fatalf("send %q: %v", text, err)
 		}
 	}
