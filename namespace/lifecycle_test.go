@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/socketio/parser"
@@ -180,4 +181,53 @@ func (s *Socket) waits() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return len(x.acks) > 0
+}
+
+// slowClose is an adapter that takes its time to close.
+type slowClose struct {
+	adapter.Adapter
+	closing, gate chan struct{}
+}
+
+func (a slowClose) Close(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		return errors.New("nothing bounds the wait")
+	}
+	close(a.closing)
+	<-a.gate
+	return a.Adapter.Close(ctx)
+}
+
+// TestDropAndMakeAgain asks for a namespace while the adapter of the last one of this name is being closed.
+func TestDropAndMakeAgain(t *testing.T) {
+	closing, gate := make(chan struct{}), make(chan struct{})
+	made := 0
+	r := NewRegistry(Config{
+		Parser: parser.Default,
+		Adapter: func(n adapter.Namespace) adapter.Adapter {
+			if made++; made == 1 {
+				return slowClose{adapter.NewMemory(n, nil), closing, gate}
+			}
+			return adapter.NewMemory(n, nil)
+		},
+		Logger:            slog.New(slog.NewTextHandler(io.Discard, nil)),
+		DropEmptyChildren: true,
+	})
+	r.OfFunc(func(string, parser.Value) (bool, error) { return true, nil })
+	n, c := r.Resolve("/d", nil), new(fakeClient)
+	Disconnect(join(t, n, c), TransportClose, nil)
+	c.Schedule()
+	<-closing
+	again := make(chan *Namespace, 1)
+	go func() { again <- r.Resolve("/d", nil) }()
+	select {
+	case <-again:
+		t.Fatal("there are two adapters for one name")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(gate)
+	if <-again == n || made != 2 {
+		t.Error("the namespace is not made again")
+	}
+	c.wg.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/socketio/parser"
@@ -37,12 +38,19 @@ type Registry struct {
 	byName  map[string]*Namespace
 	order   []*Namespace
 	parents []*parent
+	leaving map[string]<-chan struct{} // closed when the adapter of a dropped namespace of this name is
 	closed  bool
 }
 
+// dropTimeout bounds the wait for the adapter of a dropped namespace. The backend of a cluster may be out of reach.
+const dropTimeout = 5 * time.Second
+
 // NewRegistry returns an empty registry.
 func NewRegistry(c Config) *Registry {
-	return &Registry{config: c, parser: c.Parser, logger: c.Logger, byName: make(map[string]*Namespace)}
+	return &Registry{
+		config: c, parser: c.Parser, logger: c.Logger,
+		byName: make(map[string]*Namespace), leaving: make(map[string]<-chan struct{}),
+	}
 }
 
 // Of returns the namespace of this name and creates it if there is none. A leading slash is added if it is
@@ -81,6 +89,12 @@ func (r *Registry) create(name string, p *parent, dynamic bool) *Namespace {
 func (r *Registry) add(name string, p *parent, dynamic bool) (n *Namespace, told chan<- struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// Two adapters for one name would get into each other's way: what the first gives up the second needs.
+	for left := r.leaving[name]; left != nil; left = r.leaving[name] {
+		r.mu.Unlock()
+		<-left
+		r.mu.Lock()
+	}
 	if n := r.byName[name]; n != nil {
 		return n, nil
 	}
@@ -146,8 +160,18 @@ func (r *Registry) release(n *Namespace) {
 	delete(r.byName, n.name)
 	r.order = slices.DeleteFunc(r.order, func(o *Namespace) bool { return o == n })
 	n.parent.removeChild(n)
+	left := make(chan struct{})
+	r.leaving[n.name] = left
 	r.mu.Unlock()
-	if err := n.adapter.Close(context.Background()); err != nil {
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.leaving, n.name)
+		close(left)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	defer cancel()
+	if err := n.adapter.Close(ctx); err != nil {
 		r.logger.Warn("adapter of an empty namespace cannot be closed", "namespace", n.name, "err", err)
 	}
 }
