@@ -170,7 +170,7 @@ func TestAnswerTimeout(t *testing.T) {
 	readOpen(t, c)
 	fmt.Fprint(c, poll)
 	until(t, "the poll waits", k.server.engine.Session(sid).Writable)
-	if err := k.server.Emit("x", strings.Repeat("x", 32<<20)); err != nil {
+	if err := k.server.Emit("x", strings.Repeat("x", 16<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if d := soon(t, k, writing); d > answerTimeout {
