@@ -664,6 +664,28 @@ func testClusterNamespaces(t *testing.T, c *cluster) {
 			}
 		}
 	}
+	// The channel of a room may have the name of that of another namespace. Nodes may take a while to hear of a room.
+	for _, name := range names {
+		p := Event("room")
+		p.Namespace = name
+		Eventually(t, func() string {
+			if err := senders[name].Adapter.Broadcast(p, adapter.Options{Rooms: []string{"b"}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+			if !sockets[name].has(`2` + name + `,["room"]`) {
+				return fmt.Sprintf("room b of %s is not reached", name)
+			}
+			return ""
+		})
+	}
+	for name, s := range sockets {
+		for _, text := range s.Take() {
+			if text != `2`+name+`,["room"]` {
+				t.Errorf("%s got %q", name, text)
+			}
+		}
+	}
 	if got := main.Take(); len(got) > 0 {
 		t.Errorf("/ got %q", got)
 	}

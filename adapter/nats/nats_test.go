@@ -203,3 +203,9 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("not too large: %d answers, %v", len(answers), err)
 	}
 }
+
+// TestMadeAnew has namespaces follow each other on one connection.
+func TestMadeAnew(t *testing.T) {
+	server := natstest.Start(t)
+	adaptertest.RunMadeAnew(t, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
+}

@@ -50,3 +50,10 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+// TestMadeAnew has namespaces follow each other on one connection that listens.
+func TestMadeAnew(t *testing.T) {
+	t.Parallel()
+	pool := open(t, pgtest.Start(t).URL, nil)
+	adaptertest.RunMadeAnew(t, func() adapter.Factory { return postgres.New(pool, nil) })
+}

@@ -20,7 +20,9 @@ type membership struct {
 func (m *membership) join(counted string, s *pubsub.Subscription, others map[string]*pubsub.Subscription) {
 	var missing atomic.Int32
 	missing.Store(int32(len(others)))
+	s.Owner = m
 	for name, other := range others {
+		other.Owner = m
 		other.Confirmed = sync.OnceFunc(func() {
 			if missing.Add(-1) > 0 {
 				return
@@ -40,5 +42,5 @@ func (m *membership) leave(names ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left = true
-	m.receiver.Unsubscribe(names...)
+	m.receiver.Unsubscribe(m, names...)
 }

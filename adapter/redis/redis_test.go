@@ -93,3 +93,15 @@ func TestOldRequests(t *testing.T) {
 		t.Errorf("a is in %q, b is reachable: %v", rooms, b.Reachable())
 	}
 }
+
+// TestMadeAnew has namespaces follow each other on one connection.
+func TestMadeAnew(t *testing.T) {
+	for name, open := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+			t.Cleanup(func() { client.Close() })
+			adaptertest.RunMadeAnew(t, func() adapter.Factory { return open(client, adapter.ClusterOptions{}) })
+		})
+	}
+}

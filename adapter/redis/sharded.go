@@ -81,7 +81,7 @@ func (b *sharded) HandleRoom(room string) { b.rooms.HandleRoom(room) }
 
 func (b *sharded) subscribe(room string) {
 	if name := b.main + room + "#"; name != b.own {
-		b.receiver.Subscribe(name, &pubsub.Subscription{Handle: b.handle})
+		b.receiver.Subscribe(name, &pubsub.Subscription{Owner: b, Handle: b.handle})
 	}
 }
 
@@ -92,7 +92,7 @@ func (b *sharded) unsubscribe(rooms ...string) {
 			names = append(names, name)
 		}
 	}
-	b.receiver.Unsubscribe(names...)
+	b.receiver.Unsubscribe(b, names...)
 }
 
 // Close implements adapter.Backend.

@@ -46,14 +46,14 @@ func streamOf(namespace string, o *Options) string {
 
 // Start implements adapter.Backend.
 func (b *backend) Start() {
-	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Handle: b.handleMessage})
+	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Owner: b, Handle: b.handleMessage})
 	b.reader.attach(b)
 }
 
 // join has this node count as one of the cluster, which is by its subscription. That must not come before the reader
 // has its place in the stream: who has counted the nodes may rely on what it broadcasts then to reach all of them.
 func (b *backend) join() {
-	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Handle: b.handleMessage, Confirmed: b.c.Connected, Lost: b.c.ReportLost})
+	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: b.c.Connected, Lost: b.c.ReportLost})
 }
 
 // handleMessage takes what was published on a channel.
@@ -148,7 +148,7 @@ func (b *backend) HandleRoom(string) {}
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
 	b.reader.detach(b)
-	b.f.receiver.Unsubscribe(b.main, b.own)
+	b.f.receiver.Unsubscribe(b, b.main, b.own)
 	if err := b.f.receiver.Flush(ctx); err != nil {
 		return fmt.Errorf("redisstreams: unsubscribing: %w", err)
 	}

@@ -40,3 +40,11 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+// TestMadeAnew has namespaces follow each other on one reader and one connection for channels.
+func TestMadeAnew(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+	t.Cleanup(func() { client.Close() })
+	adaptertest.RunMadeAnew(t, func() adapter.Factory { return redisstreams.New(client, nil) })
+}

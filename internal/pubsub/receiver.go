@@ -37,10 +37,14 @@ var (
 // Subscription is somebody's interest in a channel, or in all channels that match a pattern.
 type Subscription struct {
 	Pattern bool
-	// Handle is called with each message, in the order in which they come. It must not block. payload is
-	// its own.
+	// Owner is whose it is. Several may subscribe to one name: a namespace and the next of that name, or namespaces with
+	// names that begin with each other's.
+	Owner any
+	// Handle is called with each message, in the order in which they come. It must not block. payload
+	// does not change any more.
 	Handle func(channel string, payload []byte)
-	// Confirmed, if not nil, is called when Redis has confirmed the subscription, each time that it is made. It must not block.
+	// Confirmed, if not nil, is called when Redis has confirmed the subscription, each time that it is made, and when others
+	// subscribe to the name. It must not block.
 	Confirmed func()
 	// Lost, if not nil, is called when messages may have been lost.
 	Lost func()
@@ -59,9 +63,9 @@ type Receiver struct {
 	fails chan failure
 
 	mu      sync.RWMutex
-	wanted  map[string]*Subscription
-	changed map[string]struct{} // names that run has not looked at since they changed
-	waiting []chan struct{}     // closed when run has done what it can about changed
+	wanted  map[string][]*Subscription // the slices are not changed
+	changed map[string]struct{}        // names that run has not looked at since they changed
+	waiting []chan struct{}            // closed when run has done what it can about changed
 	running bool
 }
 
@@ -80,28 +84,46 @@ func NewReceiver(client redis.UniversalClient, sharded bool, logger *slog.Logger
 	return &Receiver{
 		client: client, sharded: sharded, logger: logger, interval: checkInterval,
 		wake: make(chan struct{}, 1), fails: make(chan failure),
-		wanted: make(map[string]*Subscription), changed: make(map[string]struct{}),
+		wanted: make(map[string][]*Subscription), changed: make(map[string]struct{}),
 	}
 }
 
-// Subscribe makes s be called with what is published under a name, soon. It does not block.
+// Subscribe makes s be called with what is published under a name, soon, in place of what its owner has subscribed there. It
+// does not block.
 func (r *Receiver) Subscribe(name string, s *Subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wanted[name] = s
+	r.wanted[name] = append(r.withoutLocked(name, s.Owner), s)
 	r.changeLocked(name)
 }
 
-// Unsubscribe ends that at once.
-func (r *Receiver) Unsubscribe(names ...string) {
+// Unsubscribe ends the subscriptions of owner to names at once.
+func (r *Receiver) Unsubscribe(owner any, names ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, name := range names {
-		if _, ok := r.wanted[name]; ok {
-			delete(r.wanted, name)
-			r.changeLocked(name)
+		if len(r.wanted[name]) == 0 {
+			continue
 		}
+		if rest := r.withoutLocked(name, owner); len(rest) > 0 {
+			r.wanted[name] = rest
+			continue
+		}
+		delete(r.wanted, name)
+		r.changeLocked(name)
 	}
+}
+
+// withoutLocked returns the subscriptions to a name that are others' than owner's.
+func (r *Receiver) withoutLocked(name string, owner any) []*Subscription {
+	return slices.DeleteFunc(slices.Clone(r.wanted[name]), func(s *Subscription) bool { return s.Owner == owner })
+}
+
+// subscribed returns who is interested in a name.
+func (r *Receiver) subscribed(name string) []*Subscription {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.wanted[name]
 }
 
 func (r *Receiver) changeLocked(name string) {
@@ -139,16 +161,13 @@ func (r *Receiver) Flush(ctx context.Context) error {
 	}
 }
 
-// handle passes a message on to who wants it.
+// handle passes a message on to those who want it.
 func (r *Receiver) handle(m *redis.Message) {
 	name := m.Pattern
 	if name == "" {
 		name = m.Channel
 	}
-	r.mu.RLock()
-	s := r.wanted[name]
-	r.mu.RUnlock()
-	if s != nil {
+	for _, s := range r.subscribed(name) {
 		// The client has made a string of a slice that nobody else has: a copy would be one for each message of this node, too,
 		// which Redis sends back.
 		s.Handle(m.Channel, unsafe.Slice(unsafe.StringData(m.Payload), len(m.Payload)))
@@ -162,14 +181,14 @@ type feed struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when reading has ended
 	quiet  atomic.Int32  // looks since something has come
-	names  map[string]struct{}
 	since  time.Time
 	// answered is set when the server has sent something.
 	answered atomic.Bool
 
 	mu      sync.Mutex
-	leaving map[string]int // unsubscriptions that the server has not confirmed
-	moved   []string       // channels that the server does not have any more
+	names   map[string]bool // and whether the server has confirmed them
+	leaving map[string]int  // unsubscriptions that it has not confirmed
+	moved   []string        // channels that it does not have any more
 }
 
 // keeper is what run knows.
@@ -298,10 +317,7 @@ func (k *keeper) apply(changed map[string]struct{}) error {
 	add, remove := make(map[*feed][]string), make(map[*feed][]string)
 	var errs []error
 	for name := range changed {
-		k.mu.RLock()
-		_, wanted := k.wanted[name]
-		k.mu.RUnlock()
-		f := k.placed[name]
+		wanted, f := len(k.subscribed(name)) > 0, k.placed[name]
 		switch {
 		case wanted && f == nil:
 			f, err := k.place(name)
@@ -313,6 +329,8 @@ func (k *keeper) apply(changed map[string]struct{}) error {
 			add[f] = append(add[f], name)
 		case !wanted && f != nil:
 			remove[f] = append(remove[f], name)
+		case wanted && f.has(name):
+			k.confirmed(name) // which one of them does not know
 		}
 	}
 	for f, names := range remove {
@@ -353,7 +371,7 @@ func (k *keeper) place(name string) (*feed, error) {
 	if f == nil {
 		f = &feed{
 			key: key, ended: make(chan struct{}),
-			names: make(map[string]struct{}), leaving: make(map[string]int),
+			names: make(map[string]bool), leaving: make(map[string]int),
 		}
 		f.pubsub = client.Subscribe(ctx) // to nothing: it does not connect yet
 		k.feeds[key] = f
@@ -367,12 +385,11 @@ func (k *keeper) add(f *feed, names []string) error {
 	defer cancel()
 	var channels, patterns []string
 	for _, name := range names {
-		f.names[name] = struct{}{}
+		f.mu.Lock()
+		f.names[name] = false
+		f.mu.Unlock()
 		k.placed[name] = f
-		k.mu.RLock()
-		s := k.wanted[name]
-		k.mu.RUnlock()
-		if s != nil && s.Pattern {
+		if s := k.subscribed(name); len(s) > 0 && s[0].Pattern {
 			patterns = append(patterns, name)
 		} else {
 			channels = append(channels, name)
@@ -459,47 +476,64 @@ func (k *keeper) receive(ctx context.Context, f *feed) error {
 		case *redis.Message:
 			k.handle(m)
 		case *redis.Subscription:
-			if !f.expected(m) {
-				f.mu.Lock()
-				f.moved = append(f.moved, m.Channel)
-				f.mu.Unlock()
-				k.wakeUp()
-				continue
+			switch m.Kind {
+			case "subscribe", "psubscribe", "ssubscribe":
+				if f.begins(m.Channel) {
+					k.confirmed(m.Channel)
+				}
+			default:
+				if !f.ends(m.Channel) {
+					k.wakeUp()
+				}
 			}
-			k.confirmed(m)
 		}
 	}
 }
 
 // confirmed passes on that a subscription has begun.
-func (k *keeper) confirmed(m *redis.Subscription) {
-	switch m.Kind {
-	case "subscribe", "psubscribe", "ssubscribe":
-	default:
-		return
-	}
-	k.mu.RLock()
-	s := k.wanted[m.Channel]
-	k.mu.RUnlock()
-	if s != nil && s.Confirmed != nil {
-		s.Confirmed()
+func (k *keeper) confirmed(name string) {
+	for _, s := range k.subscribed(name) {
+		if s.Confirmed != nil {
+			s.Confirmed()
+		}
 	}
 }
 
-// expected reports whether a confirmation of the server is one that was asked for. When a slot of a Redis
-// Cluster moves to another server, subscriptions end unasked.
-func (f *feed) expected(s *redis.Subscription) bool {
-	switch s.Kind {
-	case "unsubscribe", "punsubscribe", "sunsubscribe":
-	default:
-		return true
-	}
+// begins takes note that the server has confirmed a subscription, and reports whether it is not about to end.
+func (f *feed) begins(name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.leaving[s.Channel]--; f.leaving[s.Channel] <= 0 {
-		defer delete(f.leaving, s.Channel)
+	if _, ok := f.names[name]; !ok || f.leaving[name] > 0 {
+		return false
 	}
-	return f.leaving[s.Channel] >= 0
+	f.names[name] = true
+	return true
+}
+
+// has reports whether the server has confirmed a subscription.
+func (f *feed) has(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.names[name]
+}
+
+// ends takes note that a subscription has ended, and reports whether it was to. When a slot of a Redis Cluster moves to
+// another server, subscriptions end unasked.
+func (f *feed) ends(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leaving[name]--; f.leaving[name] > 0 {
+		return true
+	}
+	asked := f.leaving[name] == 0
+	delete(f.leaving, name)
+	if !asked {
+		if f.names[name] {
+			f.names[name] = false
+		}
+		f.moved = append(f.moved, name)
+	}
+	return asked
 }
 
 // check gives feeds up that are silent, and sees to it that the others are not. It reports whether it has given any up.
@@ -532,7 +566,7 @@ func (k *keeper) drop(f *feed, err error) {
 	}
 	delete(k.feeds, f.key)
 	f.close()
-	k.displace(f, slices.Collect(maps.Keys(f.names)), err)
+	k.displace(f, slices.Collect(maps.Keys(f.names)), err) // nobody reads from it any more
 }
 
 // follow sees to it that channels which have moved to another server of a Redis Cluster will be looked at again. The others
@@ -557,16 +591,22 @@ func (k *keeper) displace(f *feed, names []string, err error) {
 	k.fail(err)
 	refresh(context.Background(), k.client)
 	var lost []func()
+	f.mu.Lock()
+	for _, name := range names {
+		delete(f.names, name)
+	}
+	f.mu.Unlock()
 	k.mu.Lock()
 	for _, name := range names {
 		if k.placed[name] != f {
 			continue
 		}
-		delete(f.names, name)
 		delete(k.placed, name)
 		k.changed[name] = struct{}{}
-		if s := k.wanted[name]; s != nil && s.Lost != nil && f.answered.Load() {
-			lost = append(lost, s.Lost)
+		for _, s := range k.wanted[name] {
+			if s.Lost != nil && f.answered.Load() {
+				lost = append(lost, s.Lost)
+			}
 		}
 	}
 	k.mu.Unlock()

@@ -43,12 +43,12 @@ func TestSilentConnection(t *testing.T) {
 	server.Hang()
 	log.Until(t, "the loss", func() bool {
 		r.Subscribe("other", &Subscription{Handle: func(string, []byte) {}}) // which is not to put it off
-		r.Unsubscribe("other")
+		r.Unsubscribe(nil, "other")
 		return lost.Load() == 1
 	})
 	server.Resume()
 	log.Until(t, "a message after the loss", receives)
-	r.Unsubscribe("c")
+	r.Unsubscribe(nil, "c")
 	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
 	if err := r.Flush(ctx); err != nil {
