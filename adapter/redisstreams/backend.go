@@ -23,6 +23,7 @@ type backend struct {
 	stream string
 	main   string // the channel of the namespace
 	own    string // the channel of responses to this node
+	hears  bool   // Redis has subscribed this node to own; guarded by reader.mu
 }
 
 func newBackend(f *factory, c *adapter.Cluster) *backend {
@@ -46,12 +47,13 @@ func streamOf(namespace string, o *Options) string {
 
 // Start implements adapter.Backend.
 func (b *backend) Start() {
-	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Owner: b, Handle: b.handleMessage})
 	b.reader.attach(b)
+	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: func() { b.reader.hears(b) }})
 }
 
 // join has this node count as one of the cluster, which is by its subscription. That must not come before the reader
-// has its place in the stream: who has counted the nodes may rely on what it broadcasts then to reach all of them.
+// has its place in the stream: who has counted the nodes may rely on what it broadcasts then to reach all of them. Nor before
+// answers come, which may be by another server of a Redis Cluster.
 func (b *backend) join() {
 	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: b.c.Connected, Lost: b.c.ReportLost})
 }

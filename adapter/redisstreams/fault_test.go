@@ -212,6 +212,52 @@ func TestCountedWhenReading(t *testing.T) {
 	})
 }
 
+// TestCountedWhenAnswered starts a node that a Redis Cluster lets subscribe to the channel by which it counts, and later to that
+// of answers, which another server has.
+func TestCountedWhenAnswered(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: cluster.Addrs()})
+	t.Cleanup(func() { client.Close() })
+	const main = "socket.io#/#"
+	permit := func(channels ...any) {
+		t.Helper()
+		err := client.ForEachMaster(t.Context(), func(ctx context.Context, c *goredis.Client) error {
+			return c.Do(ctx, append([]any{"acl", "setuser", "default"}, channels...)...).Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	permit("resetchannels", "&"+main)
+	for {
+		var log adaptertest.Log
+		n := adaptertest.NewNode("/")
+		n.Open(t, redisstreams.New(client, &redisstreams.Options{
+			ShardedPubSub: true, ClusterOptions: adapter.ClusterOptions{Logger: log.Logger()},
+		}))
+		own := main + n.Adapter.(*adapter.Cluster).UID() + "#"
+		if cluster.Master(cluster.Slot(t, own)) == cluster.Master(cluster.Slot(t, main)) {
+			continue // where one connection serves both, Redis refuses both
+		}
+		log.Await(t, "subscription to Redis lost", 1)
+		for range 20 {
+			if got, err := n.Adapter.ServerCount(t.Context()); got != 0 || err != nil {
+				t.Fatalf("ServerCount: %d, %v, but answers do not come yet", got, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		permit("allchannels")
+		adaptertest.Eventually(t, func() string {
+			if got, err := n.Adapter.ServerCount(t.Context()); got == 0 || err != nil {
+				return fmt.Sprintf("ServerCount: %d, %v", got, err)
+			}
+			return ""
+		})
+		return
+	}
+}
+
 // TestOtherStream puts a stream into the place of another whose entries have greater ids.
 func TestOtherStream(t *testing.T) {
 	t.Parallel()

@@ -53,22 +53,32 @@ type waiter struct {
 	reached  chan struct{}
 }
 
-// attach hands the entries of a namespace to b, from where b joins the other nodes on.
+// attach hands the entries of a namespace to b, from where b joins the other nodes on, if answers come then.
 func (r *reader) attach(b *backend) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backends[b.c.Namespace()] = b
 	b.c.Returning(r.reading)
 	if r.cancel != nil {
-		if r.located {
-			b.join()
-		}
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	before := r.ended
 	r.cancel, r.ended, r.located = cancel, make(chan struct{}), false
 	go r.run(ctx, before, r.ended)
+}
+
+// hears takes note that answers to b come, which joins the other nodes now, unless the reader has no place yet.
+func (r *reader) hears(b *backend) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.backends[b.c.Namespace()] != b {
+		return
+	}
+	b.hears = true
+	if r.located {
+		b.join()
+	}
 }
 
 // detach ends that. When it returns, nothing more is handed over and, if b was the last one, nothing more read.
@@ -224,7 +234,9 @@ func (r *reader) locate(ctx context.Context, conn *line) error {
 	switch {
 	case !r.located:
 		for _, b := range r.backends {
-			b.join()
+			if b.hears {
+				b.join()
+			}
 		}
 	case last.before(r.position):
 		r.lostLocked() // the stream is not the one that it was
