@@ -4,12 +4,17 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// feedSize is the number of messages that the client may hand over faster than they are put into the queue.
-const feedSize = 1 << 15
+const (
+	// feedSize is the number of messages that the client may hand over faster than they are put into the queue.
+	feedSize = 1 << 15
+	// greetTime is how long the server may take to answer before it is asked again.
+	greetTime = 10 * time.Second
+)
 
 // hub receives for the namespaces of a server. While there is something to receive, one goroutine, run, tells the
 // client what to subscribe to, which may block; another one, pump, puts messages into a queue, and one more, work,
@@ -25,7 +30,7 @@ type hub struct {
 	mu      sync.Mutex
 	wanted  map[string]*backend // by subject
 	made    map[string]*backend // for whom run has subscribed to a subject
-	joined  map[*backend]struct{}
+	joined  map[*backend]bool   // and whether run has subscribed to what they always have
 	changed map[string]struct{} // subjects that run has not looked at since they changed
 	arrived []*backend          // that are to be told when they are subscribed
 	waiting []chan struct{}     // closed when run has done what it can about changed
@@ -44,7 +49,7 @@ func newHub(conn *nats.Conn, limit int, logger *slog.Logger) *hub {
 	return &hub{
 		conn: conn, limit: limit, logger: logger, wake: make(chan struct{}, 1),
 		wanted: make(map[string]*backend), made: make(map[string]*backend),
-		joined: make(map[*backend]struct{}), changed: make(map[string]struct{}),
+		joined: make(map[*backend]bool), changed: make(map[string]struct{}),
 	}
 }
 
@@ -52,7 +57,7 @@ func newHub(conn *nats.Conn, limit int, logger *slog.Logger) *hub {
 func (h *hub) join(b *backend, subjects ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.joined[b] = struct{}{}
+	h.joined[b] = false
 	h.arrived = append(h.arrived, b)
 	for _, subject := range subjects {
 		h.wanted[subject] = b
@@ -150,8 +155,8 @@ func (h *hub) run() {
 		for subject := range changed {
 			h.apply(subject, subscribed, feed)
 		}
-		for _, b := range arrived {
-			b.c.Connected()
+		if arrived = h.subscribed(arrived); len(arrived) > 0 {
+			go h.greet(arrived)
 		}
 		if done {
 			h.conn.RemoveStatusListener(statuses) // which ends pump
@@ -210,6 +215,36 @@ func (h *hub) end(subject string, subscribed map[string]*nats.Subscription) {
 	if s := subscribed[subject]; s != nil {
 		delete(subscribed, subject)
 		_ = s.Unsubscribe() // it fails if the connection is closed
+	}
+}
+
+// subscribed takes note that run has subscribed for backends, and returns those that have not left meanwhile.
+func (h *hub) subscribed(backends []*backend) (joined []*backend) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range backends {
+		if _, ok := h.joined[b]; ok {
+			h.joined[b] = true
+			joined = append(joined, b)
+		}
+	}
+	return joined
+}
+
+// greet has backends take part when the server has processed their subscriptions. It may take its time. If the connection is
+// lost meanwhile, that is for when it is there again.
+func (h *hub) greet(backends []*backend) {
+	for h.conn.IsConnected() {
+		err := h.conn.FlushTimeout(greetTime)
+		if backends = h.subscribed(backends); len(backends) == 0 {
+			return
+		}
+		if err == nil {
+			for _, b := range backends {
+				b.c.Connected()
+			}
+			return
+		}
 	}
 }
 
@@ -285,21 +320,20 @@ func (h *hub) statusChanged(status nats.Status, news bool) {
 	}
 	h.mu.Lock()
 	backends := make([]*backend, 0, len(h.joined))
-	for b := range h.joined {
-		backends = append(backends, b)
+	for b, subscribed := range h.joined {
+		if subscribed {
+			backends = append(backends, b)
+		}
 	}
 	h.mu.Unlock()
 	if status == nats.CONNECTED {
 		h.logger.Info("connected to NATS")
-	} else {
-		h.logger.Warn("connection to NATS lost", "err", h.conn.LastError())
+		go h.greet(backends)
+		return
 	}
+	h.logger.Warn("connection to NATS lost", "err", h.conn.LastError())
 	for _, b := range backends {
-		if status == nats.CONNECTED {
-			b.c.Connected()
-		} else {
-			b.c.ReportLost()
-		}
+		b.c.ReportLost()
 	}
 }
 

@@ -209,3 +209,8 @@ func TestMadeAnew(t *testing.T) {
 	server := natstest.Start(t)
 	adaptertest.RunMadeAnew(t, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
 }
+
+func TestReady(t *testing.T) {
+	server := natstest.Start(t)
+	adaptertest.RunReady(t, server, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
+}

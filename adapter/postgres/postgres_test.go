@@ -57,3 +57,10 @@ func TestMadeAnew(t *testing.T) {
 	pool := open(t, pgtest.Start(t).URL, nil)
 	adaptertest.RunMadeAnew(t, func() adapter.Factory { return postgres.New(pool, nil) })
 }
+
+func TestReady(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	pool := open(t, server.URL, nil)
+	adaptertest.RunReady(t, server, func() adapter.Factory { return postgres.New(pool, nil) })
+}

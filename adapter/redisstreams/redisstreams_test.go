@@ -48,3 +48,11 @@ func TestMadeAnew(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	adaptertest.RunMadeAnew(t, func() adapter.Factory { return redisstreams.New(client, nil) })
 }
+
+func TestReady(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	t.Cleanup(func() { client.Close() })
+	adaptertest.RunReady(t, server, func() adapter.Factory { return redisstreams.New(client, nil) })
+}
