@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -259,7 +260,7 @@ func (l *listener) update(conn *pgconn.PgConn, told map[string]struct{}) error {
 		case err != nil:
 			// Others are not to suffer from a name that does not exist in the encoding of the database.
 			l.logger.Warn("PostgreSQL does not listen to a channel", "channel", channel, "err", err)
-		case len(l.subscribed(channel)) == 0:
+		case strings.HasPrefix(statements[i], "UNLISTEN"): // who has subscribed meanwhile is for the next time
 			delete(told, channel)
 		default:
 			told[channel] = struct{}{}

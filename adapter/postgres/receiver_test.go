@@ -153,3 +153,52 @@ func TestSubscriptions(t *testing.T) {
 		t.Error("the listener has not ended")
 	}
 }
+
+// TestSubscribeAgain ends a subscription and makes the next one to the same channel, at different times after PostgreSQL was
+// told to end it: what is notified when that is connected arrives.
+func TestSubscribeAgain(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	p, err := pgxpool.New(t.Context(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	r := newReceiver(&pool{Pool: p}, (&Options{}).withDefaults())
+	nop := func() {}
+	subscribe := func(channel string, handle func([]byte)) *subscription {
+		t.Helper()
+		listening := make(chan struct{})
+		s := &subscription{channel: channel, connected: sync.OnceFunc(func() { close(listening) }), lost: nop, handle: handle}
+		r.subscribe(s)
+		select {
+		case <-listening:
+		case <-time.After(30 * time.Second):
+			t.Fatal("not connected")
+		}
+		return s
+	}
+	end := func(s *subscription) {
+		t.Helper()
+		if err := r.unsubscribe(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stays := subscribe("other", func([]byte) {})
+	for i := range 100 {
+		received := make(chan struct{})
+		end(subscribe("c", func([]byte) {}))
+		time.Sleep(time.Duration(i) * 5 * time.Microsecond)
+		s := subscribe("c", func([]byte) { close(received) })
+		if _, err := p.Exec(t.Context(), "NOTIFY c"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-received:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("try %d: a notification is missed", i)
+		}
+		end(s)
+	}
+	end(stays)
+}
