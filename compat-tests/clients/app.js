@@ -1,6 +1,7 @@
 // The server that a client program meets: an app of the fixture program (../fixture/SPEC.md), and the few things that
 // its behaviours cannot express, which are done here through the control interface when a client asks for them.
-import { clientDist, isTLS, stablePort, startProgram } from '../lib/target.js';
+import { freePort } from '../lib/port.js';
+import { clientDist, isTLS, startProgram } from '../lib/target.js';
 import { SOON, until } from '../lib/wait.js';
 
 const echo = [{ op: 'emit', args: ['echo', { $args: true }] }];
@@ -75,7 +76,7 @@ export class App {
     app.#fixture = fixture;
     app.#config = {
       kind: 'socketio',
-      port: await stablePort(), // for restart
+      port: await freePort(), // for restart
       options,
       http: { routes },
       namespaces,

@@ -7,10 +7,8 @@
 //   GO_SERVER        ready binaries of compat-tests/server and compat-tests/fixture; built with the race detector if absent
 //   GO_FIXTURE
 import { execFileSync, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -76,25 +74,6 @@ export async function startProgram(program, flags) {
       if (end.code !== 0) throw new Error(describe(end));
     },
   };
-}
-
-/**
- * A free port for a server that is to be started on it again. It is none of those that systems hand out by themselves, of which
- * others might get this one between the end of the server and its new start.
- */
-export async function stablePort() {
-  for (;;) {
-    const server = net.createServer();
-    const free = new Promise((resolve) => {
-      server.on('listening', () => resolve(true));
-      server.on('error', () => resolve(false));
-    });
-    const port = randomInt(20_000, 30_000);
-    server.listen(port, '127.0.0.1');
-    if (!(await free)) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
 }
 
 /** The folder with the official client's browser bundles. */

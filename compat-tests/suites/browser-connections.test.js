@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { echo, test, usePages } from '../lib/browser.js';
 import { createApp } from '../lib/fixture.js';
+import { freePort } from '../lib/port.js';
 import { startServer } from '../lib/server.js';
-import { stablePort } from '../lib/target.js';
 import { until } from '../lib/wait.js';
 
 describe('browser connections', { concurrency: 3 }, () => {
@@ -50,7 +50,7 @@ describe('browser connections', { concurrency: 3 }, () => {
 
     test(`M23 M25 the page comes back after the server has been restarted (${name})`, async (t) => {
       // A process of its own, because a browser keeps spare connections that a server alone would wait for.
-      const server = await startServer(t, { addr: `127.0.0.1:${await stablePort()}` });
+      const server = await startServer(t, { addr: `127.0.0.1:${await freePort()}` });
       const { app, page } = await start(t);
       const options = { transports, reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 };
       await page.evaluate(([from, url, opts]) => connect(`${from}/socket.io/socket.io.min.js`, url, opts), [app.url, server.socket.url, options]);

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { connect, ended, once, open, plain, ways } from '../lib/client.js';
 import { Endpoint } from '../lib/endpoint.js';
+import { freePort } from '../lib/port.js';
 import { startServer } from '../lib/server.js';
-import { stablePort } from '../lib/target.js';
 import { until } from '../lib/wait.js';
 
 const { socket: server } = await startServer({ after }, { 'max-payload': 8_000_000, 'ping-timeout': '10m' });
@@ -126,7 +126,7 @@ for (const [name, options] of ways) {
 describe('the contract, with servers of their own', { concurrency: 2 }, () => {
   for (const [name, options] of ways) {
     test(`M23 M25 K07 a restart of the server: the client is told, comes back by itself, and what it emitted meanwhile arrives (${name})`, async (t) => {
-      const first = await startServer(t, { addr: `127.0.0.1:${await stablePort()}` });
+      const first = await startServer(t, { addr: `127.0.0.1:${await freePort()}` });
       const endpoint = new Endpoint(first.port, '/socket.io/'); // one that outlives the first server
       t.after(() => endpoint.release());
       const socket = await connect(endpoint, { ...options, reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { connect, connected, ended, once, open, upgraded, ways } from '../lib/client.js';
 import { createApp } from '../lib/fixture.js';
-import { stablePort } from '../lib/target.js';
+import { freePort } from '../lib/port.js';
 import { until } from '../lib/wait.js';
 
 const ask = { on: { ask: [{ op: 'ack', args: [{ $args: true }] }], message: [{ op: 'emit', args: ['back', { $args: true }] }] } };
@@ -104,7 +104,7 @@ for (const [name, transports] of ways) {
     });
 
     test(`M23 M24 M25 the client comes back by itself after a shutdown, and what it emitted meanwhile arrives (${name})`, async (t) => {
-      const { app, root } = await start(t, transports, { port: await stablePort(), reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 });
+      const { app, root } = await start(t, transports, { port: await freePort(), reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 });
       const { id } = root;
       const attempts = [];
       root.io.on('reconnect_attempt', (n) => attempts.push(n));

@@ -4,8 +4,8 @@ import { describe, test } from 'node:test';
 import { Socket as EngineClient } from 'engine.io-client';
 import { Fixture, createApp } from '../lib/fixture.js';
 import { RS } from '../lib/packets.js';
+import { freePort } from '../lib/port.js';
 import { transports } from '../lib/session.js';
-import { stablePort } from '../lib/target.js';
 import { SOON, until, within } from '../lib/wait.js';
 
 const echo = { kind: 'engineio', engine: { echo: true, log: true } };
@@ -116,7 +116,7 @@ describe('K the server closes', { concurrency: 8 }, () => {
   });
 
   test('K07 after the server is closed and serves again on its port, clients can connect', async (t) => {
-    const app = await createApp(t, { ...echo, port: await stablePort() });
+    const app = await createApp(t, { ...echo, port: await freePort() });
     const session = await app.websocket();
     await app.do({ op: 'closeServer' });
     await session.ws.code();

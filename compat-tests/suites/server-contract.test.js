@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import msgpack from 'socket.io-msgpack-parser';
 import { RS } from '../lib/packets.js';
+import { freePort } from '../lib/port.js';
 import { startServer } from '../lib/server.js';
 import { transports } from '../lib/session.js';
-import { stablePort } from '../lib/target.js';
 import { until } from '../lib/wait.js';
 
 /** Joins a namespace and takes the auth event that follows. */
@@ -76,7 +76,7 @@ describe('the contract of compat-tests/server', { concurrency: 3 }, () => {
   });
 
   test('T09 K08 SIGTERM closes the clients and ends the program with status 0; its port is free again', async (t) => {
-    const server = await startServer(t, { addr: `127.0.0.1:${await stablePort()}` });
+    const server = await startServer(t, { addr: `127.0.0.1:${await freePort()}` });
     const polling = await server.socket.polling();
     await join(polling);
     const websocket = await server.socket.websocket();

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { EARLY, createApp } from '../lib/fixture.js';
 import { RS } from '../lib/packets.js';
+import { freePort } from '../lib/port.js';
 import { transports } from '../lib/session.js';
-import { stablePort } from '../lib/target.js';
 import { pendingAfter } from '../lib/wait.js';
 
 const echo = { on: { message: [{ op: 'emit', args: ['message-back', { $args: true }] }] } };
@@ -161,7 +161,7 @@ describe('M connecting to namespaces', { concurrency: 8 }, () => {
 
   for (const [transport, open] of transports) {
     test(`M24 the port is free after the shutdown (${transport})`, async (t) => {
-      const app = await createApp(t, { port: await stablePort(), namespaces });
+      const app = await createApp(t, { port: await freePort(), namespaces });
       const session = await open(app);
       await session.connect('/');
       app.release();
@@ -174,7 +174,7 @@ describe('M connecting to namespaces', { concurrency: 8 }, () => {
   }
 
   test('M24 the same server serves again on its port', async (t) => {
-    const app = await createApp(t, { port: await stablePort(), namespaces });
+    const app = await createApp(t, { port: await freePort(), namespaces });
     await (await app.websocket()).connect('/');
     app.release();
     await app.do({ op: 'closeServer' });
