@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync 
 import os from 'node:os';
 import path from 'node:path';
 import { freePort, reachable } from '../lib/port.js';
-import { within } from '../lib/wait.js';
+import { SOON, within } from '../lib/wait.js';
 
 const find = (name) => ['/usr/sbin', '/usr/local/sbin', '/usr/bin'].map((folder) => path.join(folder, name)).find(existsSync);
 
@@ -28,17 +28,17 @@ async function configuration(file, servers) {
 async function run(t, name, args, { port, folder, stdout, errors }) {
   const child = spawn(find(name) ?? name, args, { stdio: ['ignore', stdout, 'inherit'] });
   const exited = new Promise((resolve) => child.on('exit', resolve).on('error', resolve));
-  const kill = () => child.kill('SIGKILL');
+  const kill = () => child.kill('SIGTERM'); // SIGKILL would leave the workers of nginx behind
   process.once('exit', kill);
   t.after(async () => {
     child.kill('SIGTERM');
-    await within(10000, `${name} to end after SIGTERM`, exited);
+    await within(SOON, `${name} to end after SIGTERM`, exited);
     process.removeListener('exit', kill);
     rmSync(folder, { recursive: true, force: true });
   });
   let ended = false;
   void exited.then(() => (ended = true));
-  for (const end = performance.now() + 30000; !(await reachable(port)); await new Promise((resolve) => setTimeout(resolve, 20))) {
+  for (const end = performance.now() + SOON; !(await reachable(port)); await new Promise((resolve) => setTimeout(resolve, 20))) {
     if (ended || performance.now() > end) throw new Error(`${name} does not start\n${errors()}`);
   }
 }

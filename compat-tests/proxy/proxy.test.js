@@ -5,7 +5,8 @@ import { describe, test } from 'node:test';
 import { connect, ended, once, open, plain } from '../lib/client.js';
 import { Endpoint } from '../lib/endpoint.js';
 import { createApp } from '../lib/fixture.js';
-import { until } from '../lib/wait.js';
+import { freePort } from '../lib/port.js';
+import { SOON, until } from '../lib/wait.js';
 import { haproxyUnavailable, startHAProxy, startNginx, unavailable } from './nginx.js';
 
 const polling = { transports: ['polling'] };
@@ -22,8 +23,8 @@ const namespaces = {
   },
 };
 
-/** A server; options are those of the fixture. */
-const server = (t, options = {}, more = {}) => createApp(t, { options, namespaces, ...more });
+/** A server; options are those of the fixture. Nobody else gets its port, which a proxy goes on asking while it is closed. */
+const server = async (t, options = {}) => createApp(t, { options, namespaces, port: await freePort() });
 
 /** nginx, or what start starts, before some servers, as an endpoint for clients. */
 async function proxy(t, name, servers, path = '/socket.io/', start = startNginx) {
@@ -50,7 +51,7 @@ async function exercise(app, socket) {
     assert.deepEqual(plain(ack), plain(args));
   }
   socket.once('question', (text, binary, answer) => answer(text, binary));
-  const answer = await app.do({ op: 'emitAck', socket: socket.id, args: ['question', 'why?', { $bin: 'AAEC' }], timeout: 8000 });
+  const answer = await app.do({ op: 'emitAck', socket: socket.id, args: ['question', 'why?', { $bin: 'AAEC' }], timeout: SOON });
   assert.deepEqual(answer, ['why?', { $bin: 'AAEC' }]);
   await socket.inbox.next('question');
 
@@ -101,7 +102,7 @@ async function shared(t, name, apps, clientOptions, start) {
   await dying.close();
   await Promise.all(moving.map(async (socket) => {
     await ended(socket);
-    await until('connected again', () => socket.connected, 20_000);
+    await until('connected again', () => socket.connected);
     await exercise(await whose(socket), socket);
   }));
   for (const socket of staying) {
@@ -172,7 +173,7 @@ describe('behind nginx', { skip: unavailable, concurrency: 2 }, () => {
       const socket = await connect(endpoint, { ...options, reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 });
       await app.do({ op: 'closeServer' });
       await ended(socket);
-      const back = once(socket, 'connect', 20_000);
+      const back = once(socket, 'connect');
       // While there is no server, nginx answers 502.
       await until('a request that fails', () => endpoint.requests().some((line) => / 502 /.test(line)));
       await app.do({ op: 'attach' });
