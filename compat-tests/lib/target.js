@@ -51,7 +51,7 @@ export async function startProgram(program, flags) {
   let stderr = '';
   child.stderr.on('data', (chunk) => (stderr = (stderr + chunk).slice(-20000)));
   const exited = new Promise((resolve) => {
-    child.on('exit', (code, signal) => resolve({ code, signal }));
+    child.on('close', (code, signal) => resolve({ code, signal })); // when all that it said has come
     child.on('error', (err) => resolve({ code: err.message, signal: null }));
   });
   const describe = ({ code, signal }) => `${target} ${program} ended with ${signal ?? code}\n${stderr}`;
