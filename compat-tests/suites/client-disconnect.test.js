@@ -141,7 +141,7 @@ for (const [name, transports] of ways) {
     });
 
     test(`O07 M15 a client that joins no namespace is closed after connectTimeout (${name})`, async (t) => {
-      const app = await createApp(t, { options: { connectTimeout: 300 }, namespaces: { '/': { middlewares: [{ actions: [{ op: 'wait', gate: 'never' }] }] } } });
+      const app = await createApp(t, { options: { connectTimeout: 2500 }, namespaces: { '/': { middlewares: [{ actions: [{ op: 'wait', gate: 'never' }] }] } } });
       const socket = open(app, transports);
       const [reason] = await once(socket.io, 'close');
       assert.ok(['transport close', 'transport error'].includes(reason), reason);

@@ -27,7 +27,7 @@ describe('hooks of the engine', { concurrency: 8 }, () => {
     });
 
     test(`I03 heartbeats are seen: the ping, the pong, and the event, in each round over ${transport}`, async (t) => {
-      const app = await start(t, ['packets', 'heartbeat'], { options: { pingInterval: 100, pingTimeout: 5000 } });
+      const app = await start(t, ['packets', 'heartbeat'], { options: { pingInterval: 1000, pingTimeout: 5000 } });
       const session = await open(app);
       for (let i = 0; i < 3; i++) {
         assert.equal(await session.next(), '2');

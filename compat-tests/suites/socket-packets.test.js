@@ -363,7 +363,7 @@ describe('N bad packets', { concurrency: 8 }, () => {
     assert.equal(await session.next(), '2');
     await session.send('3', Buffer.from([2]));
     assert.deepEqual((await app.waitFor({ type: 'event' })).args, [bin([1]), bin([2])]);
-  }, { options: { pingInterval: 300, pingTimeout: 10000 } });
+  }, { options: { pingInterval: 3000, pingTimeout: 10000 } });
 
   for (const num of ['1', '-1', '"0"', 'null', '100000', '{}', 'true']) {
     both(`N34 the placeholder number ${num} of 1 attachment closes the connection`, async (t, { app, session, socket }) => {
