@@ -72,7 +72,7 @@ export function usePages() {
   before(async () => {
     if (missing) return;
     pages = await servePages();
-    browser = await chromium.launch({ executablePath, headless: true, args, timeout: 60_000 });
+    browser = await chromium.launch({ executablePath, headless: true, args, timeout: 180_000 });
   });
   after(async () => {
     await browser?.close();

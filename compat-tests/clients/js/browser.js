@@ -15,8 +15,10 @@ const crossOrigin = how === 'cross-origin';
 const browser = await chromium.launch({
   executablePath: env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+  timeout: 180_000, // on a slow and busy machine it takes long to start
 });
 const page = await (await browser.newContext({ ignoreHTTPSErrors: env.CLIENT_CA !== '' })).newPage();
+page.setDefaultTimeout(60_000);
 page.on('pageerror', (err) => console.error(err));
 await page.exposeFunction('report', (line) => console.log(line));
 
