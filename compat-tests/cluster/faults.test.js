@@ -69,7 +69,7 @@ describe('a node is killed', { concurrency: 2 }, () => {
             assert.match(error, /time|context deadline/, `sse from ${name}`);
             assert.deepEqual(replies, [name === 'go' ? 'node' : 'go']);
           }),
-          ask(name, { op: 'ack', event: 'ask', rooms: ['all'], timeout: 2000 }).then(({ error, replies }) => {
+          ask(name, { op: 'ack', event: 'ask', rooms: ['all'], timeout: 4000 }).then(({ error, replies }) => {
             assert.equal(error, 'operation has timed out');
             assert.deepEqual(replies.sort(), ['go', 'node']);
           }),

@@ -59,7 +59,7 @@ async function perform({ op, rooms = [], except = [], to = [], event, args = [],
     }
     case 'remote': {
       const [socket] = await target.fetchSockets();
-      return { replies: [await socket.timeout(2000).emitWithAck(event, ...args)] };
+      return { replies: [await socket.timeout(5000).emitWithAck(event, ...args)] };
     }
     case 'join':
       target.socketsJoin(to);

@@ -44,7 +44,7 @@ for (const adapter of chosen('memory', 'redis', 'redis-sharded', 'redis-streams'
         /** Checks that every node knows of every other, and of all clients in the room "all". */
         const complete = async () => {
           const living = servers.filter((server) => !server.ended);
-          const all = clients.filter((client) => client.connected && client.nsp === '/');
+          const all = clients.filter((client) => client.connected && client.nsp === '/' && living.includes(client.server)); // those of others may not know yet
           for (const server of living) {
             const client = all.find((client) => client.server === server);
             await settled('the ids of all clients', all.map(({ id }) => id), () => ask(client, 'fetch'));
@@ -79,8 +79,13 @@ for (const adapter of chosen('memory', 'redis', 'redis-sharded', 'redis-streams'
           client.emit('message', 'text', 1, Buffer.from([0, 255]));
           assert.deepEqual(await within(LONG, 'message-back', back), ['text', 1, Buffer.from([0, 255])]);
 
-          const replies = await ask(client, 'bcast-ack', 'hello');
-          assert.deepEqual(replies.sort(), all.map(({ id }) => `${id}:hello`).sort());
+          // The contract gives them a second, which may be too little on a busy machine.
+          const want = all.map(({ id }) => `${id}:hello`).sort();
+          const replies = await until('all to answer in time', async () => {
+            const some = await ask(client, 'bcast-ack', 'hello');
+            return some.length >= want.length && some;
+          }, LONG);
+          assert.deepEqual(replies.sort(), want);
           for (const { messages } of all) messages.length = 0;
           for (let i = 0; i < 50; i++) client.emit('bcast', i);
           for (const { messages } of all) {
