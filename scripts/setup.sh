@@ -13,16 +13,16 @@ if [ ${#missing[@]} -gt 0 ]; then
 	exit 1
 fi
 
-# Debian packages, by the command that each brings.
-declare -A packages=([chromium]=chromium [haproxy]=haproxy [openssl]=openssl [nats-server]=nats-server [nginx]=nginx [postgres]=postgresql [redis-server]=redis-server)
+# Debian packages, by the command that each brings. The race detector is linked by gcc.
+declare -A packages=([chromium]=chromium [gcc]='gcc libc6-dev' [haproxy]=haproxy [openssl]=openssl [nats-server]=nats-server [nginx]=nginx [postgres]=postgresql [redis-server]=redis-server)
 wanted=()
 for command in "${!packages[@]}"; do
-	command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || compgen -G "/usr/lib/postgresql/*/bin/$command" >/dev/null || wanted+=("${packages[$command]}")
+	command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || compgen -G "/usr/lib/postgresql/*/bin/$command" >/dev/null || wanted+=(${packages[$command]})
 done
 if [ ${#wanted[@]} -gt 0 ]; then
-	apt=()
+	apt=() patience=(-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 	if command -v apt-get >/dev/null; then
-		if [ "$(id -u)" = 0 ]; then apt=(apt-get); elif sudo -n true 2>/dev/null; then apt=(sudo apt-get); fi
+		if [ "$(id -u)" = 0 ]; then apt=(apt-get "${patience[@]}"); elif sudo -n true 2>/dev/null; then apt=(sudo apt-get "${patience[@]}"); fi
 	fi
 	if [ ${#apt[@]} -eq 0 ]; then
 		echo "setup: please install ${wanted[*]} (Debian packages); they cannot be installed from here" >&2
@@ -30,7 +30,7 @@ if [ ${#wanted[@]} -gt 0 ]; then
 	fi
 	echo "setup: installing ${wanted[*]}"
 	log=$(mktemp)
-	if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 "${apt[@]}" install -y --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1; then
+	if ! { "${apt[@]}" update; DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 "${apt[@]}" install -y --no-install-recommends "${wanted[@]}"; } >"$log" 2>&1; then
 		tail -20 "$log" >&2
 		echo "setup: apt-get could not install ${wanted[*]}" >&2
 		exit 1

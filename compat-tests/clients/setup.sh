@@ -16,9 +16,9 @@ done
 python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
 pkg-config --exists openssl 2>/dev/null || wanted+=(libssl-dev)
 if [ ${#wanted[@]} -gt 0 ]; then
-	apt=()
+	apt=() patience=(-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 	if command -v apt-get >/dev/null; then
-		if [ "$(id -u)" = 0 ]; then apt=(apt-get); elif sudo -n true 2>/dev/null; then apt=(sudo apt-get); fi
+		if [ "$(id -u)" = 0 ]; then apt=(apt-get "${patience[@]}"); elif sudo -n true 2>/dev/null; then apt=(sudo apt-get "${patience[@]}"); fi
 	fi
 	if [ ${#apt[@]} -eq 0 ]; then
 		echo "clients: please install ${wanted[*]} (Debian packages); they cannot be installed from here" >&2
@@ -34,9 +34,10 @@ if [ ${#wanted[@]} -gt 0 ]; then
 	fi
 fi
 
-# set_up NAME FILES… -- COMMAND: runs the command unless nothing has changed in the files since it last succeeded.
+# set_up NAME FILES… -- COMMAND: runs the command unless nothing has changed in the files since it last succeeded. Package
+# registries fail now and then, so it has three attempts.
 set_up() {
-	local name=$1 stamp=.cache/$1.stamp files=() sum
+	local name=$1 stamp=.cache/$1.stamp files=() sum attempt
 	shift
 	while [ "$1" != -- ]; do
 		files+=("$1")
@@ -47,12 +48,15 @@ set_up() {
 	[ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && return
 	rm -f "$stamp"
 	echo "clients: setting up $name"
-	if "$@" >".cache/$name.log" 2>&1; then
-		echo "$sum" >"$stamp"
-	else
-		tail -15 ".cache/$name.log" >&2
-		missing+=("$name (compat-tests/clients/.cache/$name.log)")
-	fi
+	for attempt in 1 2 3; do
+		if "$@" >".cache/$name.log" 2>&1; then
+			echo "$sum" >"$stamp"
+			return
+		fi
+		sleep $((5 * attempt))
+	done
+	tail -15 ".cache/$name.log" >&2
+	missing+=("$name (compat-tests/clients/.cache/$name.log)")
 }
 
 javascript() {
