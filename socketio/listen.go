@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myriad-rt/myriad/internal/reuseport"
 	"github.com/myriad-rt/myriad/transport/epoll"
 )
 
@@ -30,10 +31,7 @@ const (
 // middleware. Requests outside the server's path go to Options.NotFound. On Linux, TCP
 // connections are without keep-alive: heartbeats find out which are dead.
 func (s *Server) ListenAndServe(addr string) error {
-	if addr == "" {
-		addr = ":http"
-	}
-	l, err := net.Listen("tcp", addr)
+	l, err := s.listen(addr, ":http")
 	if err != nil {
 		return err
 	}
@@ -43,14 +41,18 @@ func (s *Server) ListenAndServe(addr string) error {
 // ListenAndServeTLS is ListenAndServe over TLS, with the certificate chain and key of two PEM files. An
 // empty addr means ":https".
 func (s *Server) ListenAndServeTLS(addr, certFile, keyFile string) error {
-	if addr == "" {
-		addr = ":https"
-	}
-	l, err := net.Listen("tcp", addr)
+	l, err := s.listen(addr, ":https")
 	if err != nil {
 		return err
 	}
 	return s.ServeTLS(l, certFile, keyFile)
+}
+
+func (s *Server) listen(addr, otherwise string) (net.Listener, error) {
+	if addr == "" {
+		addr = otherwise
+	}
+	return reuseport.Listen(context.Background(), addr, s.opts.ReusePort)
 }
 
 // ServeTLS is ListenAndServeTLS on a listener of the caller's, which it closes.

@@ -100,6 +100,10 @@ type Options struct {
 	// Hooks observe all sessions. Nil costs nothing. Node.js: events of socket.conn.
 	Hooks *engineio.Hooks
 
+	// ReusePort lets several processes listen on one port with ListenAndServe and ListenAndServeTLS, all of which have to set
+	// it (SO_REUSEPORT); the kernel gives each connection to one of them. It is for clients that use WebSocket only:
+	// the requests of a polling client would reach different processes. Other systems than Unix return errors.ErrUnsupported.
+	ReusePort bool
 	// Loops is the number of event loops for WebSocket connections. Zero means runtime.GOMAXPROCS.
 	Loops int
 	// DisableEpoll serves WebSocket connections with goroutines also where epoll could be used.

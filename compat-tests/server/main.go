@@ -21,6 +21,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/compat-tests/cluster/backend"
 	"github.com/myriad-rt/myriad/engineio"
+	"github.com/myriad-rt/myriad/internal/reuseport"
 	"github.com/myriad-rt/myriad/socketio"
 	"github.com/myriad-rt/myriad/socketio/parser"
 	"github.com/myriad-rt/myriad/transport"
@@ -100,7 +101,7 @@ func run(ctx context.Context, f *flags) error {
 	routes.PathPrefix("/engine.io/").Handler(engine)
 	routes.PathPrefix("/socket.io/").Handler(io)
 
-	listener, err := listen(ctx, f.addr, f.reusePort)
+	listener, err := reuseport.Listen(ctx, f.addr, f.reusePort)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 //go:build unix
 
-package main
+// Package reuseport listens on ports that several processes share.
+package reuseport
 
 import (
 	"context"
@@ -10,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen returns a listener at addr. If the port is shared, other processes may listen on it, too, if theirs are shared, and the
-// kernel gives each connection to one of them.
-func listen(ctx context.Context, addr string, shared bool) (net.Listener, error) {
+// Listen returns a listener at addr, a TCP address. If shared is true, other processes may listen on the same port, if theirs
+// is shared, too, and the kernel gives each connection to one of them.
+func Listen(ctx context.Context, addr string, shared bool) (net.Listener, error) {
 	var config net.ListenConfig
 	if shared {
 		config.Control = func(_, _ string, c syscall.RawConn) error {
