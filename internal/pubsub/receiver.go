@@ -247,7 +247,7 @@ func (k *keeper) works() {
 			return
 		}
 	}
-	if k.down {
+	if k.down && len(k.feeds) > 0 {
 		k.down = false
 		k.logger.Info("subscribed to Redis again")
 	}

@@ -4,6 +4,7 @@ package pubsub
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,5 +57,24 @@ func TestSilentConnection(t *testing.T) {
 	}
 	for _, line := range []string{"subscription to Redis lost", "subscribed to Redis again"} {
 		log.Await(t, line, 3)
+	}
+}
+
+// TestNoRedis subscribes where there is no Redis, and gives up: nothing says that it is there again.
+func TestNoRedis(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer client.Close()
+	var log adaptertest.Log
+	r := NewReceiver(client, false, log.Logger())
+	r.Subscribe("c", &Subscription{Handle: func(string, []byte) {}})
+	log.Await(t, "subscription to Redis lost", 100)
+	r.Unsubscribe(nil, "c")
+	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
+	defer cancel()
+	if err := r.Flush(ctx); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); strings.Contains(text, "again") {
+		t.Errorf("log:\n%s", text)
 	}
 }
