@@ -17,6 +17,7 @@ type TimeoutError struct {
 	Expected int
 }
 
+// Error implements error. The text is the reference's, behind the package.
 func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("adapter: timeout reached: only %d responses received out of %d", e.Received, e.Expected)
 }

@@ -58,6 +58,7 @@ var codeTexts = [...]string{
 	CodeUnsupportedVersion: "Unsupported protocol version",
 }
 
+// String returns the message that stands beside the code in the answer.
 func (c Code) String() string { return codeTexts[c] }
 
 // ConnectionError describes a request that was refused.
@@ -74,6 +75,7 @@ type ConnectionError struct {
 	answer string // what the client is told, if not Message
 }
 
+// Error implements error.
 func (e *ConnectionError) Error() string { return "engineio: " + e.Message }
 
 // Unwrap returns Err.

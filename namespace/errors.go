@@ -22,6 +22,7 @@ var (
 // ReservedEventError is returned for the emission of an event whose name has a meaning of its own.
 type ReservedEventError struct{ Event string }
 
+// Error implements error.
 func (e *ReservedEventError) Error() string {
 	return fmt.Sprintf("namespace: %q is a reserved event name", e.Event)
 }
@@ -42,6 +43,7 @@ type ConnectError struct {
 	Data    any    // becomes its data; nil means none
 }
 
+// Error returns Message.
 func (e *ConnectError) Error() string { return e.Message }
 
 // BindError is what an error handler gets for an event whose arguments do not fit a typed handler.
@@ -50,10 +52,12 @@ type BindError struct {
 	Err   error
 }
 
+// Error implements error.
 func (e *BindError) Error() string {
 	return fmt.Sprintf("namespace: arguments of event %q: %v", e.Event, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *BindError) Unwrap() error { return e.Err }
 
 // DisconnectReason says why a socket was disconnected, in the reference's words.

@@ -189,6 +189,7 @@ type DisconnectError struct {
 	Err    error // what went wrong, for TransportError; otherwise nil
 }
 
+// Error implements error.
 func (e *DisconnectError) Error() string {
 	if e.Err != nil {
 		return "namespace: disconnected: " + string(e.Reason) + ": " + e.Err.Error()

@@ -68,7 +68,7 @@ together \
 	'clusters of Node.js and Go' 'npm --prefix compat-tests/cluster test' \
 	'emitters of Node.js and Go' 'npm --prefix compat-tests/emitters test' \
 	'the million, in small' 'N=20000 make -s million'
-step 'clients of every kind' node compat-tests/clients/run.js
+step 'clients of every kind' node compat-tests/clients/run.js --variant default --variant no-epoll --variant tls
 step 'behind nginx and HAProxy' node --test compat-tests/proxy/proxy.test.js
 step 'migration examples' node examples/migration/check.mjs
 step 'demo' env DEMO_ONCE=1 examples/demo.sh

@@ -30,6 +30,7 @@ type ProtocolError struct {
 	Reason string // for logs
 }
 
+// Error implements error.
 func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("transport: %s (close code %d)", e.Reason, e.Code)
 }

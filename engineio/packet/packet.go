@@ -31,6 +31,7 @@ var names = [...]string{"open", "close", "ping", "pong", "message", "upgrade", "
 // Valid reports whether t is one of the seven types.
 func (t Type) Valid() bool { return t >= Open && t <= Noop }
 
+// String returns the name of the type, "message" for instance.
 func (t Type) String() string {
 	if !t.Valid() {
 		return fmt.Sprintf("Type(%d)", byte(t))

@@ -155,6 +155,7 @@ type SyntaxError struct {
 	Offset int
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("parser: %s (at byte %d)", e.Reason, e.Offset)
 }

@@ -22,6 +22,7 @@ type HandshakeError struct {
 	Message string // body of the response
 }
 
+// Error implements error.
 func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("epoll: handshake refused with status %d: %s", e.Status, e.Message)
 }
