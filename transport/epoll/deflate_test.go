@@ -142,7 +142,7 @@ func noise(n int) string {
 }
 
 func TestDeflateRoundTrips(t *testing.T) {
-	repeated := strings.Repeat("repeated ", 30_000)
+	repeated := strings.Repeat("repeated ", 8_000) // more than a length of 16 bits can say
 	messages := []string{"4short", repeated, "", "x", "4€💥" + repeated[:2000], "4short", repeated}
 	for _, test := range []struct {
 		offer, answer string
