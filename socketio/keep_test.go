@@ -594,7 +594,7 @@ const upgradeFields = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nS
 // WebSocket handshakes that middleware, or a client that does not read, keeps waiting hold up nobody.
 func TestSlowHandshakes(t *testing.T) {
 	server := newServer(t, &socketio.Options{ClientFiles: fstest.MapFS{
-		"socket.io.js": {Data: bytes.Repeat([]byte("x"), 32<<20)},
+		"socket.io.js": {Data: bytes.Repeat([]byte("x"), 16<<20)},
 	}})
 	entered, gate := make(chan struct{}), make(chan struct{})
 	defer close(gate)
@@ -609,6 +609,7 @@ func TestSlowHandshakes(t *testing.T) {
 	})
 	address := serveItself(t, server)
 	file := dialHTTP(t, address)
+	_ = file.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	file.send("GET /socket.io/socket.io.js HTTP/1.1\r\n" + upgradeFields)
 	if b, err := file.r.Peek(12); err != nil || string(b) != "HTTP/1.1 200" {
 		t.Errorf("got %q, %v", b, err)
