@@ -62,7 +62,7 @@ tries=0
 until grep -q '^listening on ' "$work/log"; do
 	kill -0 "$server" 2>/dev/null || fail "the chat server has stopped: $(cat "$work/log")"
 	tries=$((tries + 1))
-	[ "$tries" -lt 100 ] || fail "the chat server has not started within 10 s: $(cat "$work/log")"
+	[ "$tries" -lt 300 ] || fail "the chat server has not started within 30 s: $(cat "$work/log")"
 	sleep 0.1
 done
 

@@ -110,7 +110,7 @@ func serve(server *socketio.Server, self node) {
 		if err := e.Bind(&id); err != nil {
 			return
 		}
-		answers, err := server.To(id).Timeout(2*time.Second).EmitWithAck(e.Socket().Context(), "poked", e.Socket().ID())
+		answers, err := server.To(id).Timeout(10*time.Second).EmitWithAck(e.Socket().Context(), "poked", e.Socket().ID())
 		if err != nil || len(answers) == 0 {
 			logged(e.Ack(nil))
 			return

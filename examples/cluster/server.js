@@ -35,7 +35,7 @@ io.on("connection", (socket) => {
     ack(name);
   });
   socket.on("poke", (id, ack) => {
-    io.to(id).timeout(2000).emit("poked", socket.id, (err, answers) => ack(err ? null : answers[0]));
+    io.to(id).timeout(10000).emit("poked", socket.id, (err, answers) => ack(err ? null : answers[0]));
   });
 });
 

@@ -19,7 +19,7 @@ import { isDeepStrictEqual, inspect } from "node:util";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const modules = join(here, "../../compat-tests/node_modules");
 const { io } = createRequire(join(modules, "x"))("socket.io-client");
-const patience = 10_000; // ms, for one client script
+const patience = 60_000; // ms, for one client script
 const env = { ...process.env, NODE_PATH: [join(here, "node_modules"), modules].join(delimiter) };
 
 const wanted = process.argv.slice(2);

@@ -9,8 +9,8 @@ import { io } from "socket.io-client";
 
 const url = process.argv[2] ?? "http://127.0.0.1:3000";
 const room = "lobby";
-const answerTimeout = 5_000; // ms, for each acknowledgement
-const deadline = 20_000; // ms, for everything
+const answerTimeout = 15_000; // ms, for each acknowledgement
+const deadline = 60_000; // ms, for everything
 
 let step = "starting";
 setTimeout(() => fail(`not finished after ${deadline / 1000} s, while ${step}`), deadline).unref();

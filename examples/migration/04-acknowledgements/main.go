@@ -42,19 +42,19 @@ func main() {
 	server.On("greet", func(e *socketio.Event) {
 		name := "stranger"
 		s := e.Socket()
-		if answer, err := s.Timeout(300*time.Millisecond).EmitWithAck(s.Context(), "what is your name?"); err == nil {
+		if answer, err := s.Timeout(2*time.Second).EmitWithAck(s.Context(), "what is your name?"); err == nil {
 			answer.Bind(&name)
 		}
 		e.Ack("Hello " + name)
 	})
 
-	// Everybody has 300 ms to vote; whoever does not is not counted.
+	// Everybody has 2 s to vote; whoever does not is not counted.
 	server.On("poll", func(e *socketio.Event) {
 		var question string
 		if e.Bind(&question) != nil {
 			return
 		}
-		answers, err := server.Timeout(300*time.Millisecond).EmitWithAck(e.Socket().Context(), "vote", question)
+		answers, err := server.Timeout(2*time.Second).EmitWithAck(e.Socket().Context(), "vote", question)
 		votes := make([]string, 0, len(answers)) // those that came in time, also after an error
 		for _, answer := range answers {
 			var vote string

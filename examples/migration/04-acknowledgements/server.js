@@ -12,19 +12,19 @@ io.on("connection", (socket) => {
   // Asks the client a question of its own before it answers.
   socket.on("greet", async (done) => {
     try {
-      const name = await socket.timeout(300).emitWithAck("what is your name?");
+      const name = await socket.timeout(2000).emitWithAck("what is your name?");
       done(`Hello ${name}`);
     } catch {
       done("Hello stranger");
     }
   });
 
-  // Everybody has 300 ms to vote; whoever does not is not counted.
+  // Everybody has 2 s to vote; whoever does not is not counted.
   socket.on("poll", async (question, done) => {
     let votes;
     let complete = true;
     try {
-      votes = await io.timeout(300).emitWithAck("vote", question);
+      votes = await io.timeout(2000).emitWithAck("vote", question);
     } catch (err) {
       votes = err.responses;
       complete = false;
