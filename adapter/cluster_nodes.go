@@ -58,10 +58,10 @@ func (c *Cluster) ServerCount(ctx context.Context) (int, error) {
 // Connected is to be called by a backend that has connected, or connected anew, when messages come: with heartbeats, the
 // other nodes are told that this one is there, and asked to say the same.
 func (c *Cluster) Connected() {
-	c.begun.Do(func() { close(c.ready) })
 	if c.opts.Heartbeat != nil {
 		c.publish(&Message{Type: MessageInitialHeartbeat})
 	}
+	c.begun.Do(func() { close(c.ready) })
 }
 
 // heartbeatCheck is the time between two looks at who is silent, unless heartbeats come more often.

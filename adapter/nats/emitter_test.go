@@ -35,6 +35,7 @@ func TestEmitter(t *testing.T) {
 }
 
 func TestEmitterErrors(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	conn := connect(t, server.URL())
 	e := nats.NewEmitter(conn, nil)

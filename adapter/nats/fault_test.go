@@ -128,6 +128,7 @@ func (f *fleet) servesItself(t *testing.T) {
 
 // TestRestart kills the server and starts it again.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.server.Kill()
 	f.awaitLoss(t)
@@ -164,6 +165,7 @@ func TestAway(t *testing.T) {
 		kept   bool
 	}{"lost": {-1, false}, "kept": {1 << 20, true}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := &fleet{server: natstest.Start(t)}
 			proxy := newCutter(t, f.server.Addr)
 			long := func(o *nats.Options) { o.Heartbeat = &adapter.HeartbeatOptions{Timeout: time.Hour} }
@@ -242,6 +244,7 @@ func TestHang(t *testing.T) {
 
 // TestEmitterHang stops the server while an emitter writes more than the kernel keeps.
 func TestEmitterHang(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	// Neither the client's own time-out nor its pings end the wait.
 	conn := connect(t, server.URL(), natsgo.FlusherTimeout(time.Hour), natsgo.PingInterval(time.Hour))
@@ -268,6 +271,7 @@ func TestEmitterHang(t *testing.T) {
 
 // TestStartWithoutServer makes nodes before there is a server.
 func TestStartWithoutServer(t *testing.T) {
+	t.Parallel()
 	f := &fleet{server: natstest.Start(t)}
 	f.server.Kill()
 	f.join(t, f.server.URL(), nil)
@@ -284,6 +288,7 @@ func TestStartWithoutServer(t *testing.T) {
 
 // TestClosedConnection closes a connection that its adapter uses.
 func TestClosedConnection(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.conns[0].Close()
 	f.awaitLog(t, "connection to NATS closed for good")
@@ -302,6 +307,7 @@ func TestClosedConnection(t *testing.T) {
 
 // TestNodeDies ends a node without a word, while others wait for it.
 func TestNodeDies(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	answered := make(chan error, 1)
 	f.nodes[1].Mute.Store(true)
@@ -332,6 +338,7 @@ func TestNodeDies(t *testing.T) {
 
 // TestGarbage publishes what is no message on every subject.
 func TestGarbage(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	uid := f.nodes[0].Adapter.(*adapter.Cluster).UID()
 	part := func(number, total, offset byte, data string) string {
@@ -477,6 +484,7 @@ func (c *cutter) cutLocked() {
 func TestCut(t *testing.T) {
 	for name, size := range map[string]int{"one message": 5_000, "parts": 3 << 20} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := &fleet{server: natstest.Start(t)}
 			proxy := newCutter(t, f.server.Addr)
 			f.join(t, "nats://"+proxy.Addr().String(), func(o *nats.Options) { o.MaxQueuedBytes = 64 << 20 }, natsgo.ReconnectBufSize(64<<20))
@@ -534,6 +542,7 @@ func (n *slowNode) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message
 
 // TestSlowConsumer has a node that does not get on with what it receives.
 func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	gate := make(chan struct{})
 	slow := &slowNode{adaptertest.NewNode("/"), gate}
@@ -584,6 +593,7 @@ func TestSlowConsumer(t *testing.T) {
 // TestNamespaceMadeAnew has a namespace take the place of one of the same name, of which messages have come that nobody
 // has handled yet.
 func TestNamespaceMadeAnew(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	open := nats.New(connect(t, f.server.URL()), nil)
 	gate := make(chan struct{})

@@ -71,7 +71,7 @@ func quiet() *nats.Options {
 	}}
 }
 
-// join returns nodes that know each other.
+// join returns nodes that know each other and have told each other so.
 func join(t *testing.T, size int, open adapter.Factory) []*adaptertest.Node {
 	t.Helper()
 	nodes := make([]*adaptertest.Node, size)
@@ -80,18 +80,26 @@ func join(t *testing.T, size int, open adapter.Factory) []*adaptertest.Node {
 		nodes[i].Open(t, open)
 	}
 	for _, n := range nodes {
+		<-n.Adapter.(*adapter.Cluster).Ready()
 		adaptertest.Eventually(t, func() string {
 			if got, _ := n.Adapter.ServerCount(t.Context()); got != size {
 				return fmt.Sprintf("%d nodes, want %d", got, size)
 			}
 			return ""
 		})
+		// They answer this behind what they say when they meet.
+		ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
+		if _, err := n.Adapter.FetchSockets(ctx, adapter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
 	}
 	return nodes
 }
 
 // TestHearsItsOwn counts what reaches a node that it has no use for.
 func TestHearsItsOwn(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	all := join(t, 3, nodes(t, server.URL(), quiet()))
 	a, b, c := all[0], all[1], all[2]
@@ -140,6 +148,7 @@ func TestHearsItsOwn(t *testing.T) {
 
 // TestOrderOfSubjects broadcasts to all, to a room and to two by turns, small messages and large ones.
 func TestOrderOfSubjects(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	all := join(t, 2, nodes(t, server.URL(), quiet()))
 	s := all[1].Connect("s", "room")
@@ -181,6 +190,7 @@ func TestOrderOfSubjects(t *testing.T) {
 
 // TestTooLarge sends what no node would accept.
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	o := quiet()
 	o.MaxQueuedBytes = 2 * adapter.MaxMessageBytes
@@ -206,11 +216,13 @@ func TestTooLarge(t *testing.T) {
 
 // TestMadeAnew has namespaces follow each other on one connection.
 func TestMadeAnew(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	adaptertest.RunMadeAnew(t, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
 }
 
 func TestReady(t *testing.T) {
+	t.Parallel()
 	server := natstest.Start(t)
 	adaptertest.RunReady(t, server, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
 }

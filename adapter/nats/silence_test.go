@@ -16,6 +16,7 @@ import (
 
 // TestSilence has the connection of a node fall silent, as when a machine dies or packets are dropped.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	adaptertest.RunSilence(t, natstest.Start(t).Addr, func(t *testing.T, addr string, o adapter.ClusterOptions) adapter.Factory {
 		return nats.New(connect(t, "nats://"+addr, natsgo.PingInterval(time.Second)), &nats.Options{ClusterOptions: o})
 	})

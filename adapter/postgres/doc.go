@@ -29,7 +29,8 @@
 //
 //   - What is published is not published again, whatever becomes of it. If PostgreSQL refuses it (there is no table, its disk is
 //     full), this message is lost, and no other. If the connection fails, or PostgreSQL takes longer than ten seconds, the messages
-//     under way are lost. Other connections of the pool are tried before they are used, then.
+//     under way are lost. Other connections of the pool are tried before they are used, then. Where connections may fall silent, give
+//     the pool a PingTimeout (pool_ping_timeout): without one, each that has done so takes another ten seconds.
 //   - What waits for PostgreSQL is bounded by MaxQueuedBytes. Further messages are lost.
 //   - What one Go node sends in one namespace arrives in order on Go nodes, attachments included. Node.js nodes keep no order.
 //   - An attachment is asked for twice, for five seconds in all. If it is not there by then, that message is lost. Those behind

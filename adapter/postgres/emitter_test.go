@@ -13,6 +13,7 @@ import (
 )
 
 func TestEmitter(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	for name, o := range map[string]*postgres.Options{
 		"defaults":    nil,
@@ -27,6 +28,7 @@ func TestEmitter(t *testing.T) {
 }
 
 func TestEmitterErrors(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	pool := open(t, server.URL, nil)
 	e := postgres.NewEmitter(pool, nil)

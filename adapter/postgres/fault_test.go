@@ -197,8 +197,8 @@ func TestRestart(t *testing.T) {
 func TestHang(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, pgtest.Start(t), nil)
-	third := f.join(t, f.pool(t, f.url), "/")
-	awaitNodes(t, third, 3)
+	third := f.join(t, f.pool(t, f.url), "/other") // the others are not to wait until it does not count any more
+	<-third.Adapter.(*adapter.Cluster).Ready()
 	f.server.Hang()
 	resume := sync.OnceFunc(f.server.Resume)
 	defer resume()
@@ -267,7 +267,7 @@ func testTerminatedConnections(t *testing.T, server *pgtest.Server) {
 			received++
 		}
 	}
-	for i := range uint64(10) {
+	for i := range uint64(6) { // the node waits longer each time
 		adaptertest.Eventually(t, func() string {
 			f.exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
 			time.Sleep(10 * time.Millisecond)
@@ -384,8 +384,9 @@ func testGarbage(t *testing.T, server *pgtest.Server) {
 			f.exec(t, "SELECT pg_notify('socket.io#/', $1)", payload)
 		}
 	}
-	// These are well-formed, and not for this namespace or of nobody.
-	for _, payload := range []string{`{"type":6,"data":{"opts":{},"close":true},"uid":"u","nsp":"/other"}`, `{"type":2}`, `{"type":13,"uid":"nobody","nsp":"/"}`} {
+	// These are well-formed, and not for this namespace or of nobody. The last one is the farewell of the node that said the rest.
+	for _, payload := range []string{`{"type":6,"data":{"opts":{},"close":true},"uid":"u","nsp":"/other"}`, `{"type":2}`, `{"type":13,"uid":"nobody","nsp":"/"}`,
+		`{"type":13,"uid":"u","nsp":"/"}`} {
 		f.exec(t, "SELECT pg_notify('socket.io#/', $1)", payload)
 	}
 	for i := range f.nodes {

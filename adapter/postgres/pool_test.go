@@ -14,6 +14,7 @@ import (
 
 // TestPoolAfterFailure ends all connections of a pool. Those that were not tried since are not handed out.
 func TestPoolAfterFailure(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	open := func(parameters string) *pgxpool.Pool {
 		p, err := pgxpool.New(t.Context(), server.URL+parameters)

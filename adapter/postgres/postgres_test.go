@@ -33,6 +33,7 @@ func open(t *testing.T, url string, o *postgres.Options) *pgxpool.Pool {
 // TestConformance runs the suite with defaults and a connection that listens for each node, as processes have them, and with
 // everything in the table and one such connection for all.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	for name, o := range map[string]*postgres.Options{
 		"defaults":    nil,

@@ -82,6 +82,7 @@ func TestSilentConnection(t *testing.T) {
 
 // TestSubscriptions has the last subscription end while the first of the next begins, and two on one channel.
 func TestSubscriptions(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t)
 	p, err := pgxpool.New(t.Context(), server.URL)
 	if err != nil {
