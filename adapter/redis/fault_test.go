@@ -226,3 +226,23 @@ func TestCloseWithoutRedis(t *testing.T) {
 		return redis.New(client, &redis.Options{ClusterOptions: o})
 	})
 }
+
+// TestLostAnswer loses the answer of Redis to a message that it has passed on: it is not sent again.
+func TestLostAnswer(t *testing.T) {
+	server, cluster := redistest.Start(t), redistest.StartCluster(t)
+	for _, kind := range []string{"classic", "sharded dynamic"} {
+		var answers redistest.Answers
+		for topology, client := range map[string]goredis.UniversalClient{
+			"one server":    goredis.NewClient(&goredis.Options{Addr: server.Addr, Dialer: answers.Dial}),
+			"Redis Cluster": goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: cluster.Addrs(), Dialer: answers.Dial}),
+		} {
+			t.Run(kind+"/"+topology, func(t *testing.T) {
+				t.Cleanup(func() { client.Close() })
+				from, to := adaptertest.NewNode("/"), adaptertest.NewNode("/")
+				from.Open(t, kinds[kind](client, adapter.ClusterOptions{}))
+				to.Open(t, kinds[kind](client, adapter.ClusterOptions{}))
+				answers.Lose(t, from, to.Connect("s"))
+			})
+		}
+	}
+}

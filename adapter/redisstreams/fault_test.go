@@ -436,3 +436,15 @@ func TestCloseWithoutRedis(t *testing.T) {
 		return redisstreams.New(client, &redisstreams.Options{ClusterOptions: o})
 	})
 }
+
+// TestLostAnswer loses the answer of Redis to an entry that it has added: it is not added again.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	var answers redistest.Answers
+	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr, Dialer: answers.Dial})
+	t.Cleanup(func() { client.Close() })
+	from, to := adaptertest.NewNode("/"), adaptertest.NewNode("/")
+	from.Open(t, redisstreams.New(client, nil))
+	to.Open(t, redisstreams.New(client, nil))
+	answers.Lose(t, from, to.Connect("s"))
+}
