@@ -308,6 +308,31 @@ func TestLostReader(t *testing.T) {
 	})
 }
 
+// TestTrimmedMeanwhile keeps nodes from reading while the stream loses what they have not read: the loss is counted.
+func TestTrimmedMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	do := func(command ...any) {
+		t.Helper()
+		if err := f.client.Do(t.Context(), command...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("acl", "setuser", "default", "-xread")
+	f.killReaders(t)
+	f.awaitLog(t, "stream of Redis cannot be read")
+	before := f.nodes[0].Stats().Lost
+	for range 10 {
+		do("xadd", "socket.io", "*", "nsp", "/other")
+	}
+	do("xtrim", "socket.io", "maxlen", 1)
+	do("acl", "setuser", "default", "+xread")
+	f.awaitTraffic(t)
+	if s := f.nodes[0].Stats(); s.Lost == before {
+		t.Errorf("the loss is not counted: %+v", s)
+	}
+}
+
 // killReaders has Redis close the connections that wait for entries.
 func (f *fleet) killReaders(t *testing.T) {
 	t.Helper()
