@@ -69,18 +69,22 @@ func (c *Cluster) Awaits(requestID string) bool {
 	return c.requests.byID[requestID] != nil
 }
 
-// open makes q wait for answers. It returns ErrClosed.
-func (r *requests) open(q *request) error {
+// open makes q wait for answers: of the nodes that missing returns, unless it is nil. It returns ErrClosed.
+func (r *requests) open(q *request, missing func() map[string]struct{}) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return ErrClosed
 	}
 	q.id, q.done = newUID(), make(chan struct{})
+	if missing != nil {
+		q.missing = missing() // with mu held: for those that leave now, nodeGone comes behind
+	}
 	if r.byID == nil {
 		r.byID = make(map[string]*request)
 	}
 	r.byID[q.id] = q
+	r.updateLocked(q, func(*request) {}) // all may have left
 	return nil
 }
 
@@ -167,20 +171,18 @@ func (c *Cluster) bounded(ctx context.Context, o Options) (context.Context, cont
 // ask sends a request to all other nodes and collects their answers.
 func (c *Cluster) ask(ctx context.Context, m *Message) (*request, error) {
 	q := &request{clients: -1}
-	if c.opts.Heartbeat != nil {
-		q.missing = c.nodes.uids()
-		q.expected = len(q.missing)
-	} else {
-		n, err := c.ServerCount(ctx)
-		if err != nil {
-			return q, timedOut(err)
-		}
-		q.expected = n - 1
+	n, err := c.ServerCount(ctx)
+	if err != nil {
+		return q, timedOut(err)
 	}
-	if q.expected <= 0 {
+	if q.expected = n - 1; q.expected <= 0 {
 		return q, nil
 	}
-	if err := c.requests.open(q); err != nil {
+	var missing func() map[string]struct{}
+	if c.opts.Heartbeat != nil {
+		missing = c.nodes.uids
+	}
+	if err := c.requests.open(q, missing); err != nil {
 		return q, err
 	}
 	m.RequestID = q.id
@@ -188,7 +190,7 @@ func (c *Cluster) ask(ctx context.Context, m *Message) (*request, error) {
 		c.requests.take(q)
 		return q, err
 	}
-	err := c.wait(ctx, q)
+	err = c.wait(ctx, q)
 	if errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 		err = &TimeoutError{Received: q.received, Expected: q.expected}
 	}
@@ -226,11 +228,15 @@ func (c *Cluster) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Opti
 	ctx, cancel := c.bounded(ctx, o)
 	defer cancel()
 	q := &request{expected: -1, answers: []parser.Args{}, single: o.Flags.ExpectSingleResponse}
+	var missing func() map[string]struct{}
 	if c.opts.Heartbeat != nil {
-		q.missing = c.nodes.uids()
-		q.missing[c.uid] = struct{}{}
+		missing = func() map[string]struct{} {
+			uids := c.nodes.uids()
+			uids[c.uid] = struct{}{}
+			return uids
+		}
 	}
-	if err := c.requests.open(q); err != nil {
+	if err := c.requests.open(q, missing); err != nil {
 		return q.answers, err
 	}
 	if o.Flags.Timeout <= 0 {
