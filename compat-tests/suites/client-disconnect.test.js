@@ -35,7 +35,7 @@ async function sendRaw(socket, packet) {
   transport.send([packet]);
 }
 
-const pingless = { pingInterval: 1000, pingTimeout: 2000 };
+const pingless = { pingInterval: 2000, pingTimeout: 4000 };
 
 for (const [name, transports] of ways) {
   const websocket = !name.startsWith('polling');

@@ -284,15 +284,27 @@ describe('L Engine.IO v3: heartbeat', { concurrency: 12 }, () => {
 
     test(`L05 L07 pings keep the session, other packets do not, over ${transport}`, async (t) => {
       const app = await start(t, heartbeat(500, 2500));
-      const session = await opening(app);
       const pings = 6;
-      for (let i = 0; i < pings; i++) {
-        await sleep(600);
-        await session.send('2');
-        assert.equal(await session.next(), '3');
-      }
+      const times = async ({ sid }) => (await app.entries((e) => e.sid === sid && (e.type === 'session' || e.packet === 'ping'))).map((e) => e.t);
+      const sixPings = async () => {
+        const session = await opening(app);
+        try {
+          for (let i = 0; i < pings; i++) {
+            await sleep(600);
+            await session.send('2');
+            assert.equal(await session.next(), '3');
+          }
+        } catch (err) {
+          // A busy machine may have sent one too late, and the test begins again.
+          const all = [...(await times(session)), (await app.waitFor({ type: 'session_close', sid: session.sid })).t];
+          if (all.every((t, i) => !i || t - all[i - 1] < 3000 - EARLY)) throw err;
+          return sixPings();
+        }
+        return session;
+      };
+      const session = await sixPings();
       // The ping is told before it restarts the time-out, the heartbeat afterwards.
-      const { t: last } = (await app.waitForAll({ type: 'packet', packet: 'ping' }, pings))[pings - 1];
+      const last = (await times(session)).at(-1);
       let ended = false;
       const chatter = (async () => {
         for (; !ended; await sleep(200)) await session.send('4a').catch(() => {}); // one after the other

@@ -11,6 +11,27 @@ const config = (pingInterval, pingTimeout) => ({
   options: { pingInterval, pingTimeout },
 });
 
+/**
+ * Opens a session and answers twelve pings with pong, and again if the machine was so busy that the server got none in time. The
+ * server must not have ended any session but for that.
+ */
+async function keepAlive(app, open, pong) {
+  for (let tries = 10; ; tries--) {
+    const session = await open(app);
+    try {
+      for (let i = 0; i < 12; i++) {
+        assert.equal(await session.next(), '2');
+        await session.send(pong);
+      }
+      return assert.deepEqual(await app.entries({ type: 'session_close', sid: session.sid }), []);
+    } catch (err) {
+      const last = (await app.entries({ sid: session.sid })).filter((e) => e.packet === 'ping' || e.packet === 'pong' || e.type === 'session_close').slice(-2);
+      const late = last[0]?.packet === 'ping' && last[1]?.reason === 'ping timeout';
+      if (!late || tries === 1) throw err;
+    }
+  }
+}
+
 // Deadlines that the tests themselves have to meet are two seconds or more, so that a busy machine does not miss them.
 describe('I heartbeat', { concurrency: 12 }, () => {
   for (const [transport, open] of transports) {
@@ -24,13 +45,7 @@ describe('I heartbeat', { concurrency: 12 }, () => {
     });
 
     test(`I03 ping and pong keep a session over ${transport}`, async (t) => {
-      const app = await createApp(t, config(250, 2500));
-      const session = await open(app);
-      for (let i = 0; i < 12; i++) {
-        assert.equal(await session.next(), '2');
-        await session.send('3');
-      }
-      assert.deepEqual(await app.entries({ type: 'session_close' }), []);
+      await keepAlive(await createApp(t, { ...config(250, 2500), record: ['packets'] }), open, '3');
     });
 
     test(`I04 I07 T05 without a pong the session ends after pingInterval + pingTimeout over ${transport}`, async (t) => {
@@ -58,31 +73,30 @@ describe('I heartbeat', { concurrency: 12 }, () => {
     });
 
     test(`I09 other traffic extends the deadline once over ${transport}`, async (t) => {
-      const app = await createApp(t, config(100, 3000));
-      const session = await open(app);
-      assert.equal(await session.next(), '2');
-      // Packets all the time: the first one restarts the pingTimeout, the others do not.
-      await sleep(1000);
+      const app = await createApp(t, { ...config(100, 3000), record: ['packets'] });
+      let first;
       let end;
-      for (const limit = performance.now() + SOON; !end && performance.now() < limit; await sleep(50)) {
-        await session.send('4x').catch(() => {}); // the session may end in between
-        [end] = await app.entries({ type: 'session_close' });
+      for (let tries = 10; !first; tries--) { // again, if a busy machine let the time pass without a packet
+        assert.ok(tries, 'no packet in time');
+        const session = await open(app);
+        assert.equal(await session.next(), '2');
+        // Packets all the time: the first one restarts the pingTimeout, the others do not.
+        await sleep(1000);
+        end = undefined;
+        for (const limit = performance.now() + SOON; !end && performance.now() < limit; await sleep(50)) {
+          await session.send('4x').catch(() => {}); // the session may end in between
+          [end] = await app.entries({ type: 'session_close', sid: session.sid });
+        }
+        assert.equal(end?.reason, 'ping timeout');
+        [first] = await app.entries({ type: 'packet', packet: 'message', sid: session.sid });
       }
-      assert.equal(end?.reason, 'ping timeout');
-      const { t: begin } = await app.waitFor({ type: 'session' });
-      const lasted = end.t - begin;
-      assert.ok(lasted >= 100 + 1000 + 3000 - 200, `closed after ${lasted} ms, as if not extended`);
+      const lasted = end.t - first.t;
+      assert.ok(lasted >= 3000 - EARLY, `closed after ${lasted} ms, as if not extended`);
       assert.ok(lasted < 20_000, `closed after ${lasted} ms, as if extended more than once`);
     });
 
     test(`I03 the data of a pong is ignored over ${transport}`, async (t) => {
-      const app = await createApp(t, config(250, 2500));
-      const session = await open(app);
-      for (let i = 0; i < 12; i++) {
-        assert.equal(await session.next(), '2');
-        await session.send('3probe');
-      }
-      assert.deepEqual(await app.entries({ type: 'session_close' }), []);
+      await keepAlive(await createApp(t, { ...config(250, 2500), record: ['packets'] }), open, '3probe');
     });
   }
 
