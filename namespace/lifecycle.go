@@ -73,12 +73,16 @@ func (s *Socket) runMiddleware(middleware []Middleware) error {
 // Socket.IO protocol v5, "CONNECT" and "CONNECT_ERROR".
 func (s *Socket) admitted(rooms []string, refusal error) {
 	if refusal != nil {
-		if s.status.move(statePending, stateGone) {
+		there := s.status.move(statePending, stateGone)
+		if there {
 			s.client.Left(s)
 			s.lose(ServerNamespaceDisconnect, nil)
+		}
+		s.ns.adapter.RemoveAll(s)
+		if there { // the client is told when nothing of it is left
 			s.refuse(refusal)
 		}
-		s.cleanUp()
+		s.ns.registry.release(s.ns)
 		return
 	}
 	// The client hears of nothing before its handlers for connections have returned, unless they wait: by then it
