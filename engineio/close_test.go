@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -163,5 +164,42 @@ func TestHooks(t *testing.T) {
 		if want := "in message a, out message a, in pong , heartbeat, drain, upgrading, upgrade websocket"; got != want {
 			t.Errorf("%s\nwant %s", got, want)
 		}
+	}
+}
+
+// TestHooksPanic has each hook panic, on whatever goroutine it is called: that ends its session, and nothing else.
+func TestHooksPanic(t *testing.T) {
+	fail := func(*Session) { panic("for the test") }
+	onPacket := func(*Session, packet.Packet) { panic("for the test") }
+	for name, hooks := range map[string]*Hooks{
+		"open":      {Open: fail},
+		"close":     {Close: func(*Session, CloseReason, error) { panic("for the test") }},
+		"packet":    {Packet: onPacket},
+		"create":    {PacketCreate: onPacket},
+		"flush":     {Flush: fail},
+		"drain":     {Drain: fail},
+		"heartbeat": {Heartbeat: fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := serve(t, Options{Hooks: hooks, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			other, _ := f.open()
+			ours := f.session()
+			s, _ := f.open()
+			theirs := f.session()
+			if name != "open" {
+				ours.s.SetHooks(new(Hooks))
+				other.write("4a")
+				other.want("4a")
+				s.write("3", "4a")
+			}
+			if name == "close" {
+				theirs.s.Discard()
+			}
+			eventually(t, "the session ends", func() bool { return len(theirs.closed) > 0 && f.server.Session(theirs.s.ID()) == nil })
+			if name != "open" {
+				other.write("4b")
+				other.want("4b")
+			}
+		})
 	}
 }

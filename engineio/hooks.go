@@ -1,10 +1,14 @@
 package engineio
 
-import "github.com/myriad-rt/myriad/engineio/packet"
+import (
+	"runtime/debug"
+
+	"github.com/myriad-rt/myriad/engineio/packet"
+)
 
 // Hooks observe what sessions do, for logs, figures and tests. Each field may be nil. The functions
 // are called from the goroutines that serve sessions, also from many at once, and must not block.
-// Data of a packet is valid until they return and must not be changed.
+// Data of a packet is valid until they return and must not be changed. One that panics ends its session, and is logged.
 //
 // Node.js: the events of a session with the same names.
 type Hooks struct {
@@ -61,12 +65,14 @@ func (s *Session) hooks() *Hooks {
 
 func (s *Session) hookPacket(p packet.Packet) {
 	if h := s.hooks(); h != nil && h.Packet != nil {
+		defer s.recovered()
 		h.Packet(s, p)
 	}
 }
 
 func (s *Session) hookCreate(p packet.Packet) {
 	if h := s.hooks(); h != nil && h.PacketCreate != nil {
+		defer s.recovered()
 		h.PacketCreate(s, p)
 	}
 }
@@ -79,12 +85,12 @@ func (s *Session) observed(send func() error) error {
 		return send()
 	}
 	flushes := s.Writable() || s.Transport() == WebSocket
-	if flushes && h.Flush != nil {
-		h.Flush(s)
+	if flushes {
+		s.hook(hookFlush)
 	}
 	err := send()
-	if flushes && h.Drain != nil && (s.Writable() || s.Transport() == Polling) {
-		h.Drain(s)
+	if flushes && (s.Writable() || s.Transport() == Polling) {
+		s.hook(hookDrain)
 	}
 	return err
 }
@@ -93,8 +99,24 @@ func (s *Session) observed(send func() error) error {
 func (s *Session) hook(of func(*Hooks) func(*Session)) {
 	if h := s.hooks(); h != nil {
 		if f := of(h); f != nil {
+			defer s.recovered()
 			f(s)
 		}
+	}
+}
+
+func (s *Session) hookClose(reason CloseReason, err error) {
+	if h := s.hooks(); h != nil && h.Close != nil {
+		defer s.recovered()
+		h.Close(s, reason, err)
+	}
+}
+
+// recovered is deferred around hooks: the goroutines that call them serve other sessions, too.
+func (s *Session) recovered() {
+	if p := recover(); p != nil {
+		s.server.options.Logger.Error("hook panicked", "sid", s.ID(), "panic", p, "stack", string(debug.Stack()))
+		go s.Discard() // whatever lock the caller holds
 	}
 }
 

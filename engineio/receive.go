@@ -154,6 +154,12 @@ func (h *pollingHandler) HandleDrain() {
 
 func (h *pollingHandler) HandleError(err error) { (*Session)(h).end(TransportError, err, packet.Close) }
 
+func (h *pollingHandler) HandlePanic(panicked any, stack []byte) {
+	s := (*Session)(h)
+	s.server.options.Logger.Error("function for headers panicked", "sid", s.ID(), "panic", panicked, "stack", string(stack))
+	s.Discard()
+}
+
 func (h *pollingHandler) HandleEnd() { (*Session)(h).end(ForcedClose, nil, packet.Close) }
 
 // servePolling serves a GET or POST of the session. It returns false, having written nothing, if

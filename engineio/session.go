@@ -199,9 +199,7 @@ func (s *Session) tellClosed() {
 	if e := s.extra.Load(); e != nil {
 		err = e.closeErr
 	}
-	if h := s.hooks(); h != nil && h.Close != nil {
-		h.Close(s, reason, err)
-	}
+	s.hookClose(reason, err)
 	s.handler.HandleClose(reason, err)
 	s.mu.Lock()
 	p := s.polling

@@ -70,7 +70,8 @@ func (s *Server) newHTTPServer() *http.Server {
 	return &http.Server{Handler: s, ReadHeaderTimeout: handshakeTimeout}
 }
 
-// Serve is ListenAndServe on a listener of the caller's, which it closes.
+// Serve is ListenAndServe on a listener of the caller's, which it closes. It is ended by Shutdown or Close: that the caller
+// closes the listener goes unnoticed where there is epoll.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.opts.DisableEpoll {
 		l = epoll.NewListener(l)

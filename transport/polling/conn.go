@@ -50,6 +50,9 @@ type Handler interface {
 	// HandleError is called when a request breaks the rules or is cut off, which ends the session.
 	HandleError(err error)
 
+	// HandlePanic is called when Config.Header has panicked on a goroutine of c's, which ends the session.
+	HandlePanic(panicked any, stack []byte)
+
 	// HandleEnd is called when a closing Conn has told the client so and has ended.
 	HandleEnd()
 }
@@ -325,7 +328,7 @@ func (c *Conn) deliverLocked(answer response) {
 	case g.parker == nil:
 		g.answer <- answer
 	case c.config.Header != nil || c.compresses(answer):
-		go c.unpark(g, answer) // a function of the application may block, and compressing takes time
+		go c.unparkApart(g, answer) // a function of the application may block, and compressing takes time
 	default:
 		c.unpark(g, answer)
 	}

@@ -2,6 +2,7 @@ package polling
 
 import (
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -128,6 +129,19 @@ func (c *Conn) unpark(g *get, answer response) {
 	if g.parker.Unpark() != nil {
 		go c.handler.HandleError(ErrPollClosed)
 	}
+}
+
+// unparkApart is unpark on a goroutine of its own, which a function of the application must not end the process by.
+func (c *Conn) unparkApart(g *get, answer response) {
+	defer func() {
+		if p := recover(); p != nil {
+			clear(g.parker.Header())
+			g.parker.WriteHeader(http.StatusInternalServerError)
+			_ = g.parker.Unpark() // the session ends anyway
+			c.handler.HandlePanic(p, debug.Stack())
+		}
+	}()
+	c.unpark(g, answer)
 }
 
 // compresses reports whether an answer is compressed for clients that accept it.

@@ -124,3 +124,25 @@ func TestParkedHeader(t *testing.T) {
 		t.Errorf("%v %q", p.Header(), p.Body)
 	}
 }
+
+// panics is a Handler that is told of panics.
+type panics struct {
+	recorder
+	told chan any
+}
+
+func (p *panics) HandlePanic(panicked any, _ []byte) { p.told <- panicked }
+
+// TestPanicForAParkedPoll has the function for headers panic, which nobody else would recover from.
+func TestPanicForAParkedPoll(t *testing.T) {
+	h := &panics{told: make(chan any, 1)}
+	c := New(&Config{MaxQueuedBytes: 1000, CompressFrom: -1, Header: func(http.Header, *http.Request) { panic("for the test") }}, h, Params{})
+	p := park(t, c)
+	_ = c.Send(transport.TextMessage("a"))
+	if got := <-h.told; got != "for the test" {
+		t.Errorf("told of %v", got)
+	}
+	if p.wait(t); p.Code != 500 || p.Body.Len() > 0 || len(p.Header()) > 0 {
+		t.Errorf("%d %v %q", p.Code, p.Header(), p.Body)
+	}
+}

@@ -67,6 +67,8 @@ type recorder struct {
 	ended   int
 }
 
+func (r *recorder) HandlePanic(panicked any, _ []byte) { panic(panicked) }
+
 func (r *recorder) HandlePacket(p packet.Packet) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
