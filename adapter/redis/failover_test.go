@@ -115,7 +115,7 @@ func TestSlotMigration(t *testing.T) {
 						other = channel == roomChannel
 					}
 					if other && n > 0 {
-						t.Errorf("flow %s: %d events lost", name, n)
+						t.Errorf("flow %s: %d events lost\n%+v\n%+v\n%s", name, n, p.nodes[0].Stats(), p.nodes[1].Stats(), &p.log)
 					}
 				}
 			}

@@ -465,6 +465,11 @@ func (k *keeper) read(ctx context.Context, f *feed) {
 func (k *keeper) receive(ctx context.Context, f *feed) error {
 	for {
 		received, err := f.pubsub.ReceiveTimeout(ctx, 0)
+		if _, ok := redis.IsMovedError(err); ok {
+			f.refused()
+			k.wakeUp()
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -584,6 +589,18 @@ func (k *keeper) follow() bool {
 		}
 	}
 	return some
+}
+
+// refused takes note that the server, which the client has taken for the one of a channel, has said that another one has it. It
+// does not say which channel, but it is one that it has not confirmed. The others of the feed are not to suffer from that.
+func (f *feed) refused() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, confirmed := range f.names {
+		if !confirmed {
+			f.moved = append(f.moved, name)
+		}
+	}
 }
 
 // displace takes note that f does not receive some of its names any more.
