@@ -150,6 +150,8 @@ func TestFailover(t *testing.T) {
 func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 	t.Helper()
 	before := p.losses()
+	// Ordinary subscriptions are of no slot: in a Redis Cluster nodes may have them on other masters.
+	subscribed := master.Subscribers(t) > 0
 	begun := time.Now()
 	master.Kill()
 	adaptertest.Eventually(t, func() string {
@@ -158,7 +160,7 @@ func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 				return fmt.Sprintf("while the master is gone: %+v", s)
 			}
 		}
-		if p.losses() == before {
+		if subscribed && p.losses() == before {
 			return "the subscriptions are not lost"
 		}
 		return ""
@@ -166,8 +168,10 @@ func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 	p.Await(t)
 	p.awaitCount(t)
 	t.Logf("lost in %v until it goes on: %v", time.Since(begun), p.Lost())
-	for _, line := range []string{"subscription to Redis lost", "subscribed to Redis again", "messages to other nodes lost"} {
-		p.log.Await(t, line, 100)
+	p.log.Await(t, "messages to other nodes lost", 100)
+	if subscribed {
+		p.log.Await(t, "subscription to Redis lost", 100)
+		p.log.Await(t, "subscribed to Redis again", 100)
 	}
 	// It comes back as a replica.
 	master.Run()

@@ -160,6 +160,12 @@ func (s *Server) do(tb testing.TB, command ...any) any {
 	return answer
 }
 
+// Subscribers returns how many connections to s subscribe to something.
+func (s *Server) Subscribers(tb testing.TB) int {
+	tb.Helper()
+	return strings.Count(s.do(tb, "client", "list", "type", "pubsub").(string), "\n")
+}
+
 // await waits until all of some texts stand in the answer to a command. What is a list is written with spaces between.
 func (s *Server) await(tb testing.TB, command []any, texts ...string) {
 	tb.Helper()
