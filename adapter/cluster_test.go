@@ -14,7 +14,7 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
-	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 

@@ -20,8 +20,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
-	"github.com/myriad-rt/myriad/internal/leak"
-	"github.com/myriad-rt/myriad/internal/pipenet"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
+	"github.com/myriad-rt/myriad/internal/testing/pipenet"
 	"github.com/myriad-rt/myriad/transport"
 )
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
 	"github.com/myriad-rt/myriad/socketio/parser"
 	"github.com/myriad-rt/myriad/transport"
 )

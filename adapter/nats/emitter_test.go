@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/nats"
-	"github.com/myriad-rt/myriad/internal/natstest"
+	"github.com/myriad-rt/myriad/internal/testing/natstest"
 )
 
 func TestEmitter(t *testing.T) {

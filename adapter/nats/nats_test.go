@@ -15,8 +15,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/nats"
-	"github.com/myriad-rt/myriad/internal/leak"
-	"github.com/myriad-rt/myriad/internal/natstest"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
+	"github.com/myriad-rt/myriad/internal/testing/natstest"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 

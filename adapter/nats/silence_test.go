@@ -11,7 +11,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/nats"
-	"github.com/myriad-rt/myriad/internal/natstest"
+	"github.com/myriad-rt/myriad/internal/testing/natstest"
 )
 
 // TestSilence has the connection of a node fall silent, as when a machine dies or packets are dropped.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/myriad-rt/myriad/internal/pgtest"
+	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 )
 
 // TestPoolAfterFailure ends all connections of a pool. Those that were not tried since are not handed out.

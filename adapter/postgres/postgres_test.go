@@ -10,8 +10,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/postgres"
-	"github.com/myriad-rt/myriad/internal/leak"
-	"github.com/myriad-rt/myriad/internal/pgtest"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
+	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }

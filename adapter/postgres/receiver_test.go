@@ -14,7 +14,7 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
-	"github.com/myriad-rt/myriad/internal/pgtest"
+	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 )
 
 // TestSilentConnection stops PostgreSQL with its connections open, for longer than it may be silent.

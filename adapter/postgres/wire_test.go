@@ -21,7 +21,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/postgres"
-	"github.com/myriad-rt/myriad/internal/pgtest"
+	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 

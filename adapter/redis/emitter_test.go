@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/redis"
 	"github.com/myriad-rt/myriad/emitter"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
 // emitters are those that reach each of kinds.

@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/redis"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 	"github.com/myriad-rt/myriad/socketio/parser"
 	"github.com/myriad-rt/myriad/transport"
 )

@@ -9,7 +9,7 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
 func TestReady(t *testing.T) {

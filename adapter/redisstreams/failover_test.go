@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/redisstreams"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
 // TestFailover kills the master that has the stream. Its replica takes over.

@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/redisstreams"
-	"github.com/myriad-rt/myriad/internal/leak"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }

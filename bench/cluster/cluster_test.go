@@ -15,7 +15,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter/redis"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 	"github.com/myriad-rt/myriad/socketio"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
-	"github.com/myriad-rt/myriad/internal/redistest"
+	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
 // TestSilentConnection stops Redis with its connections open, for longer than it may be silent, while subscriptions change.

@@ -3,7 +3,7 @@ package polling
 import (
 	"testing"
 
-	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }

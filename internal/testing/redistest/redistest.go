@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/myriad-rt/myriad/internal/daemon"
+	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
 // Server is a Redis server of a test's own.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/myriad-rt/myriad/internal/leak"
+	"github.com/myriad-rt/myriad/internal/testing/leak"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }

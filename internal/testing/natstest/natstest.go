@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/myriad-rt/myriad/internal/daemon"
+	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
 // Server is a NATS server of a test's own.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/myriad-rt/myriad/internal/daemon"
+	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
 // Server is a PostgreSQL server with a cluster of databases of a test's own.
