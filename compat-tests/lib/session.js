@@ -81,7 +81,7 @@ export class PollingSession extends Session {
 
   /** The server has forgotten the session. */
   async expectGone() {
-    const res = await this.get();
+    const res = await this.get({ agent: false }); // a kept connection may have ended with the session
     assert.deepEqual([res.status, res.text], [400, '{"code":1,"message":"Session ID unknown"}']);
   }
 

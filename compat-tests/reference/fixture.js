@@ -77,7 +77,7 @@ function holds(condition, { req, handshake, event }) {
 const plainOptions = [
   'path', 'addTrailingSlash', 'destroyUpgrade', 'destroyUpgradeTimeout', 'serveClient', 'connectTimeout',
   'connectionStateRecovery', 'cleanupEmptyChildNamespaces', 'pingInterval', 'pingTimeout', 'upgradeTimeout',
-  'maxHttpBufferSize', 'transports', 'allowUpgrades', 'allowEIO3', 'perMessageDeflate', 'httpCompression',
+  'maxHttpBufferSize', 'httpRequestBodyTimeout', 'maxBufferedChunks', 'transports', 'allowUpgrades', 'allowEIO3', 'perMessageDeflate', 'httpCompression',
 ];
 
 function makeOptions(app, json = {}) {

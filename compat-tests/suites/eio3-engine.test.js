@@ -200,14 +200,15 @@ describe('L Engine.IO v3: payloads', { concurrency: 8 }, () => {
   }
 
   test('L09 L13 large bodies up to the limit, not beyond', async (t) => {
-    const { session } = await open(t, {}, { options: { maxHttpBufferSize: 1000 } });
+    const { app, session } = await open(t, {}, { options: { maxHttpBufferSize: 1000 } });
     const text = encodeText([`4${'x'.repeat(995)}`]);
     assert.equal(text.length, 1000);
     assert.equal((await session.post(text)).status, 200);
     assert.equal((await session.get()).text, text);
     assert.equal((await session.post(`${text} `)).status, 413);
-    await session.send('4after');
-    assert.equal(await session.next(), '4after');
+    const { description } = await app.expectClose(session.sid, 'transport error');
+    assert.equal(description, 'payload too large');
+    await session.expectGone();
   });
 });
 
