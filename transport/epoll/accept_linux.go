@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/myriad-rt/myriad/internal/netfd"
 )
 
 // deferAccept is for how many seconds, roughly, the kernel keeps a connection to itself that has not sent anything.
@@ -159,7 +161,7 @@ func (a *accepted) Read(p []byte) (int, error) {
 	case len(p) == 0:
 		return 0, nil
 	}
-	n, errno := rawRead(int32(a.fd), p)
+	n, errno := netfd.Read(int32(a.fd), p)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return 0, ErrWouldBlock
@@ -179,7 +181,7 @@ func (a *accepted) TryWrite(p []byte) (int, error) {
 	case len(p) == 0:
 		return 0, nil
 	}
-	return written(rawWrite(int32(a.fd), p))
+	return netfd.Write(int32(a.fd), p)
 }
 
 // CloseWrite implements [Waiter].

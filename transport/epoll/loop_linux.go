@@ -7,11 +7,11 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/myriad-rt/myriad/internal/netfd"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -38,9 +38,6 @@ type loop struct {
 	word  atomic.Uint64 // see guard
 
 	buf     []byte
-	poll    func(uintptr) bool // fills events and the two below
-	found   int
-	errno   syscall.Errno
 	events  [maxEvents]unix.EpollEvent
 	ready   [maxEvents]*Conn // of the events
 	batches int              // since the loop has waited
@@ -59,21 +56,17 @@ type loop struct {
 	waiting  bool     // in a wait that signal must interrupt
 	stopping bool
 	released bool // descriptors are closed, no goroutine is left
-	fds      descriptors
+	fds      *netfd.Poller
 	done     chan struct{} // closed with released
 }
 
 func newLoop(s *Server) (*loop, error) {
-	fds, err := openDescriptors()
+	fds, err := netfd.OpenPoller()
 	if err != nil {
 		return nil, err
 	}
 	l := &loop{owner: s, fds: fds, buf: make([]byte, readBuffer), done: make(chan struct{})}
 	l.self = l
-	l.poll = func(fd uintptr) bool {
-		l.found, l.errno = rawPoll(int(fd), l.events[:])
-		return l.found != 0 || l.errno != 0
-	}
 	return l, nil
 }
 
@@ -133,7 +126,7 @@ func (l *loop) turn() bool {
 
 // wait returns the number of events; ready holds their connections.
 func (l *loop) wait() int {
-	n, errno := rawPoll(l.fds.epoll, l.events[:])
+	n, errno := l.fds.Poll(l.events[:])
 	if l.batches++; n > 0 && l.batches >= yieldAfter {
 		l.batches = 0
 		runtime.Gosched()
@@ -144,9 +137,7 @@ func (l *loop) wait() int {
 		l.batches = 0
 		l.waiting = true
 		l.mu.Unlock()
-		l.found, l.errno = 0, 0
-		l.fds.wait(l.timers.deadline(), l.poll)
-		n, errno = l.found, l.errno
+		n, errno = l.fds.Wait(l.events[:], l.timers.deadline())
 		l.mu.Lock()
 		l.waiting = false
 	}
@@ -160,7 +151,7 @@ func (l *loop) wait() int {
 	for i := range n {
 		event := &l.events[i]
 		if event.Pad == 0 {
-			l.fds.awake()
+			l.fds.Awake()
 			continue
 		}
 		l.ready[i] = l.lookup(uint32(event.Fd), uint32(event.Pad))
@@ -197,7 +188,7 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 	}
 	run := c.feedEarly()
 	for {
-		n, errno := rawRead(c.fd, l.buf)
+		n, errno := netfd.Read(c.fd, l.buf)
 		if errno == unix.EAGAIN || errno == unix.EINTR {
 			break
 		}
@@ -369,7 +360,7 @@ func (l *loop) release() {
 	for _, c := range rest {
 		l.settle(c)
 	}
-	l.fds.close()
+	l.fds.Close()
 	close(l.done)
 }
 
@@ -379,7 +370,7 @@ func (l *loop) stop() {
 	defer l.mu.Unlock()
 	if !l.stopping && !l.released {
 		l.stopping = true
-		l.fds.wake()
+		l.fds.Wake()
 	}
 }
 
@@ -414,7 +405,7 @@ func (l *loop) start(c *Conn) {
 		c.endLocked(broken, nil)
 		return
 	}
-	if err := l.fds.control(unix.EPOLL_CTL_ADD, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
+	if err := l.fds.Control(unix.EPOLL_CTL_ADD, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
 		c.endLocked(broken, err)
 	}
 }
@@ -481,7 +472,7 @@ func (l *loop) watch(c *Conn) {
 	} else if c.has(reading) != c.has(paused) && c.has(writing) == c.unsentLocked() {
 		return
 	}
-	if err := l.fds.control(op, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
+	if err := l.fds.Control(op, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
 		c.endLocked(broken, err)
 	}
 }
@@ -495,30 +486,20 @@ func (l *loop) unwatch(c *Conn) {
 		return
 	}
 	c.state.Or(unwatched)
-	if err := l.fds.control(unix.EPOLL_CTL_DEL, int(c.fd), 0, 0, 0); err != nil {
+	if err := l.fds.Control(unix.EPOLL_CTL_DEL, int(c.fd), 0, 0, 0); err != nil {
 		c.endLocked(broken, err)
 	}
 }
 
 // write implements carrier.
 func (l *loop) write(c *Conn, b []byte) (int, error) {
-	return written(rawWrite(c.fd, b))
+	return netfd.Write(c.fd, b)
 }
 
 // writeQueue implements carrier.
 func (l *loop) writeQueue(c *Conn) (int, error) {
-	var space [maxVectors][]byte
-	return written(rawWriteVectors(c.fd, c.out.vectors(space[:0])))
-}
-
-func written(n int, errno syscall.Errno) (int, error) {
-	switch errno {
-	case 0:
-		return n, nil
-	case unix.EAGAIN, unix.EINTR:
-		return 0, nil
-	}
-	return 0, os.NewSyscallError("write", errno)
+	var space [netfd.MaxVectors][]byte
+	return netfd.WriteVectors(c.fd, c.out.vectors(space[:0]))
 }
 
 // signal implements carrier.
@@ -532,6 +513,6 @@ func (l *loop) signal(c *Conn) {
 	l.pending = append(l.pending, c)
 	if l.waiting {
 		l.waiting = false
-		l.fds.wake()
+		l.fds.Wake()
 	}
 }

@@ -17,5 +17,5 @@ func (*poller) conns() []*Conn { return nil }
 
 func (*poller) close() {}
 
-// rawUnread is for descriptors that only event loops have.
-func rawUnread(int32) bool { return false }
+// Unread returns false.
+func (*Conn) Unread() bool { return false }

@@ -5,19 +5,17 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/myriad-rt/myriad/internal/netfd"
 )
 
 // Watcher tells the owners of connections of NewListener what happens to them, on one goroutine for all. All methods are
 // safe for concurrent use.
 type Watcher struct {
-	fds    descriptors
-	poll   func(uintptr) bool // fills events and the two below
-	found  int
-	errno  syscall.Errno
+	fds    *netfd.Poller
 	events [maxEvents]unix.EpollEvent
 
 	mu       sync.Mutex
@@ -28,15 +26,11 @@ type Watcher struct {
 
 // NewWatcher returns a Watcher and starts its goroutine, which Close ends. The error is that of a system call.
 func NewWatcher() (*Watcher, error) {
-	fds, err := openDescriptors()
+	fds, err := netfd.OpenPoller()
 	if err != nil {
 		return nil, err
 	}
 	w := &Watcher{fds: fds, watched: make(map[uint64]Watched)}
-	w.poll = func(fd uintptr) bool {
-		w.found, w.errno = rawPoll(int(fd), w.events[:])
-		return w.found != 0 || w.errno != 0
-	}
 	go w.serve()
 	return w, nil
 }
@@ -49,7 +43,7 @@ func (w *Watcher) Watch(conn Waiter, owner Watched) (id uint64, err error) {
 	w.last++
 	id = w.last
 	const edges = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLOUT | unix.EPOLLET
-	if err := w.fds.control(unix.EPOLL_CTL_ADD, conn.(*accepted).fd, edges, uint32(id), uint32(id>>32)); err != nil {
+	if err := w.fds.Control(unix.EPOLL_CTL_ADD, conn.(*accepted).fd, edges, uint32(id), uint32(id>>32)); err != nil {
 		return 0, err
 	}
 	w.watched[id] = owner
@@ -65,7 +59,7 @@ func (w *Watcher) Unwatch(conn Waiter, id uint64) {
 		w.watched = make(map[uint64]Watched) // a crowd that has left must not be remembered for ever
 	}
 	if fd := conn.(*accepted).fd; fd >= 0 {
-		_ = w.fds.control(unix.EPOLL_CTL_DEL, fd, 0, 0, 0) // it is there
+		_ = w.fds.Control(unix.EPOLL_CTL_DEL, fd, 0, 0, 0) // it is there
 	}
 }
 
@@ -75,20 +69,18 @@ func (w *Watcher) Close() {
 	defer w.mu.Unlock()
 	if !w.stopping {
 		w.stopping = true
-		w.fds.wake()
+		w.fds.Wake()
 	}
 }
 
 func (w *Watcher) serve() {
 	pprof.SetGoroutineLabels(watcherLabel)
 	for batches := 0; ; batches++ {
-		n, errno := rawPoll(w.fds.epoll, w.events[:])
+		n, errno := w.fds.Poll(w.events[:])
 		switch {
 		case n == 0 && errno == 0:
 			batches = 0
-			w.found, w.errno = 0, 0
-			w.fds.wait(time.Time{}, w.poll)
-			n, errno = w.found, w.errno
+			n, errno = w.fds.Wait(w.events[:], time.Time{})
 		case batches >= yieldAfter:
 			batches = 0
 			runtime.Gosched()
@@ -129,7 +121,7 @@ func eventsOf(kernel uint32) (e Events) {
 func (w *Watcher) owner(event unix.EpollEvent) Watched {
 	id := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
 	if id == 0 {
-		w.fds.awake()
+		w.fds.Awake()
 		return nil
 	}
 	w.mu.Lock()
@@ -142,7 +134,7 @@ func (w *Watcher) ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopping {
-		w.fds.close()
+		w.fds.Close()
 	}
 	return w.stopping
 }

@@ -1,0 +1,101 @@
+package netfd
+
+import (
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Poller is an epoll descriptor and an eventfd by which other goroutines wake the one that waits. Control and
+// Wake are safe for concurrent use; the other methods are for one goroutine at a time.
+type Poller struct {
+	epoll, event int
+	file         *os.File // the epoll descriptor as the runtime's poller knows it
+	raw          syscall.RawConn
+	deadline     time.Time // of file
+
+	take   func(uintptr) bool // polls into the following
+	events []unix.EpollEvent
+	found  int
+	errno  syscall.Errno
+}
+
+// OpenPoller returns a Poller, which Close releases. The error is that of a system call.
+func OpenPoller() (*Poller, error) {
+	p := new(Poller)
+	var err error
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if p.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(p.epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err = unix.SetNonblock(p.epoll, true); err == nil { // or the runtime would not wait for it
+		p.file = os.NewFile(uintptr(p.epoll), "epoll")
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err == nil {
+		err = p.Control(unix.EPOLL_CTL_ADD, p.event, unix.EPOLLIN, 0, 0)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	p.take = func(uintptr) bool {
+		p.found, p.errno = p.Poll(p.events)
+		return p.found != 0 || p.errno != 0
+	}
+	return p, nil
+}
+
+// Poll fills events with what is ready and returns their number.
+func (p *Poller) Poll(events []unix.EpollEvent) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), 0, 0, 0)
+	return int(n), errno
+}
+
+// Wait is like Poll, but waits until there is an event, or until deadline unless that is zero. The goroutine is
+// parked: a system call that waits would keep its processor from others until the runtime takes it away.
+func (p *Poller) Wait(events []unix.EpollEvent, deadline time.Time) (int, syscall.Errno) {
+	if deadline != p.deadline {
+		p.deadline = deadline
+		_ = p.file.SetReadDeadline(deadline)
+	}
+	p.events, p.found, p.errno = events, 0, 0
+	_ = p.raw.Read(p.take) // an error says that the time is over
+	return p.found, p.errno
+}
+
+// Control calls epoll_ctl. slot and generation are the fields Fd and Pad of the events. Both are zero in the
+// event of Wake.
+func (p *Poller) Control(op, fd int, events, slot, generation uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(generation)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, fd, &event))
+}
+
+// Wake makes a Wait return, the next one if there is none, until Awake.
+func (p *Poller) Wake() {
+	one := [8]byte{7: 1, 0: 1} // any value but the largest will do, in either byte order
+	unix.Write(p.event, one[:])
+}
+
+// Awake undoes Wake.
+func (p *Poller) Awake() {
+	var count [8]byte
+	unix.Read(p.event, count[:])
+}
+
+// Close releases the descriptors. No other method may be called afterwards.
+func (p *Poller) Close() {
+	if p.file != nil {
+		p.file.Close()
+	} else {
+		unix.Close(p.epoll)
+	}
+	unix.Close(p.event)
+}
