@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
@@ -89,10 +88,10 @@ func (e Emitter) Compress(compress bool) Emitter {
 // Emit sends an event to the selected sockets. Arguments are encoded as [parser.AppendArgs] does; byte slices anywhere in
 // them become binary attachments. They are not kept. Acknowledgements are not supported.
 //
-// It returns a *[namespace.ReservedEventError], an error of the encoding, or one of the backend.
+// It returns a *[parser.ReservedEventError], an error of the encoding, or one of the backend.
 func (e Emitter) Emit(event string, args ...any) error {
 	if parser.ReservedEvent(event) {
-		return &namespace.ReservedEventError{Event: event}
+		return &parser.ReservedEventError{Event: event}
 	}
 	return e.publishEvent(&adapter.Message{Type: adapter.MessageBroadcast, Options: e.opts}, event, args)
 }
@@ -117,7 +116,7 @@ func (e Emitter) DisconnectSockets(closeConn bool) error {
 // sockets does not matter. It returns the errors of Emit.
 func (e Emitter) ServerSideEmit(event string, args ...any) error {
 	if parser.ReservedServerEvent(event) {
-		return &namespace.ReservedEventError{Event: event}
+		return &parser.ReservedEventError{Event: event}
 	}
 	return e.publishEvent(&adapter.Message{Type: adapter.MessageServerSideEmit}, event, args)
 }

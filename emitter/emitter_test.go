@@ -12,7 +12,6 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/emitter"
-	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
@@ -146,13 +145,13 @@ func TestErrors(t *testing.T) {
 	var r record
 	e := emitter.New(&r)
 	for _, name := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
-		var reserved *namespace.ReservedEventError
+		var reserved *parser.ReservedEventError
 		if err := e.Emit(name); !errors.As(err, &reserved) || reserved.Event != name {
 			t.Errorf("Emit(%q): %v", name, err)
 		}
 	}
 	for _, name := range []string{"connect", "connection", "new_namespace"} {
-		var reserved *namespace.ReservedEventError
+		var reserved *parser.ReservedEventError
 		if err := e.ServerSideEmit(name); !errors.As(err, &reserved) || reserved.Event != name {
 			t.Errorf("ServerSideEmit(%q): %v", name, err)
 		}

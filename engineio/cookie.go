@@ -10,12 +10,12 @@ import (
 // Cookie describes the cookie that tells a client, and a proxy in front of several servers, the id of
 // its session. It is set on the first response of a session that begins with polling.
 type Cookie struct {
-	Name     string        // "" means "io"
-	Path     string        // "" means "/"
-	OmitPath bool          // leaves Path out
-	Domain   string        // "" leaves it out
-	MaxAge   time.Duration // zero leaves it out; negative means Max-Age=0
-	Expires  time.Time     // zero leaves it out
+	Name        string        // "" means "io"
+	Path        string        // "" means "/"
+	DisablePath bool          // leaves Path out
+	Domain      string        // "" leaves it out
+	MaxAge      time.Duration // zero leaves it out; negative means Max-Age=0
+	Expires     time.Time     // zero leaves it out
 	// ScriptAccess leaves HttpOnly out, so that scripts can read the cookie.
 	ScriptAccess bool
 	Secure       bool
@@ -41,7 +41,7 @@ func (c *Cookie) header(id string) string {
 	if c.Domain != "" {
 		b.WriteString("; Domain=" + c.Domain)
 	}
-	if !c.OmitPath {
+	if !c.DisablePath {
 		path := c.Path
 		if path == "" {
 			path = "/"

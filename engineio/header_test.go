@@ -55,7 +55,7 @@ func TestCookie(t *testing.T) {
 	}{
 		{"default", Cookie{}, "io=SID; Path=/; HttpOnly; SameSite=Lax"},
 		{"name and path", Cookie{Name: "woot", Path: "/custom"}, "woot=SID; Path=/custom; HttpOnly; SameSite=Lax"},
-		{"no path", Cookie{OmitPath: true, ScriptAccess: true, SameSite: http.SameSiteStrictMode}, "io=SID; SameSite=Strict"},
+		{"no path", Cookie{DisablePath: true, ScriptAccess: true, SameSite: http.SameSiteStrictMode}, "io=SID; SameSite=Strict"},
 		{"everything", Cookie{MaxAge: time.Hour, Domain: "a.b", Expires: time.Unix(0, 0), Secure: true, Partitioned: true, Priority: "High", SameSite: http.SameSiteNoneMode},
 			"io=SID; Max-Age=3600; Domain=a.b; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; Partitioned; Priority=High; SameSite=None"},
 		{"no SameSite", Cookie{MaxAge: -1, SameSite: http.SameSiteDefaultMode}, "io=SID; Max-Age=0; Path=/; HttpOnly"},

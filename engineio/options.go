@@ -30,8 +30,8 @@ type Options struct {
 	// Path is what the path of a request has to begin with; one "/" at its end does not matter.
 	// "" means "/engine.io". Node.js: path.
 	Path string
-	// NoTrailingSlash lets Path match without a "/" behind it. Node.js: addTrailingSlash: false.
-	NoTrailingSlash bool
+	// DisableTrailingSlash lets Path match without a "/" behind it. Node.js: addTrailingSlash: false.
+	DisableTrailingSlash bool
 	// Transports lists the enabled transports. Nil means Polling and WebSocket. WebTransport is only
 	// told to clients; its sessions do not come over HTTP/1 or HTTP/2. Node.js: transports.
 	Transports []string
@@ -139,7 +139,7 @@ func (o *Options) withDefaults() (*Options, error) {
 		c.Path = defaultPath
 	}
 	c.Path = strings.TrimSuffix(c.Path, "/")
-	if !c.NoTrailingSlash {
+	if !c.DisableTrailingSlash {
 		c.Path += "/"
 	}
 	if c.Transports == nil {

@@ -1,15 +1,17 @@
-// Package namespace holds what applications work with: namespaces, their sockets, events,
-// acknowledgements and broadcasts. Package socketio re-exports what handlers need.
+// Package namespace keeps track of which namespaces exist. A [Registry] holds them by name, creates those
+// that the application or a client asks for, and drops dynamic ones when their last socket has gone.
 //
-// A [Namespace] has middleware, handlers and rooms of its own. A [Socket] is one client in one namespace.
-// What concerns a client's sockets runs on the client's [Queue]: connecting, events and disconnecting reach
-// handlers in the order in which the client sent them, one at a time, and different clients run in
-// parallel. A handler may block; packets that arrive meanwhile wait, acknowledgements do not.
+// A namespace is a value of a type N that the owner of the registry chooses; the registry makes one with
+// [Options.New], ends it with [Options.Close], and knows nothing else about it, in particular nothing of
+// sockets. There is at most one for a name at any time: whoever asks for a name whose namespace is being
+// made or closed waits until that is done.
 //
-// The package knows a client only as the [Client] interface, and nothing of sessions and transports.
+//	free ──Of, Resolve──▶ making ──New has returned──▶ there ──last Release──▶ closing ──Close has returned──▶ free
+//
+// The package imports only the standard library. Package socketio imports it.
 //
 // # Locks
 //
-// Handlers, middleware and adapters are called without any lock held. The locks of a Queue, of a Socket
-// and of a handler table are leaves: no other lock is taken while one of them is held.
+// The lock of a Registry is a leaf: no function of Options, of a [Parent] or of the application is called,
+// and no other lock is taken, while it is held.
 package namespace

@@ -8,190 +8,280 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Config is what the namespaces of a server have in common.
-type Config struct {
-	Parser  parser.Parser
-	Adapter adapter.Factory
-	Logger  *slog.Logger
-	// Recovery, if not nil, tells clients the secret with which they can resume a session, if the adapter is able
-	// to restore one.
-	Recovery *adapter.RecoveryOptions
-	// RecoverThroughMiddleware runs middleware also for sockets that resume a session.
-	RecoverThroughMiddleware bool
-	// DropEmptyChildren forgets a dynamic namespace when its last socket has gone.
-	DropEmptyChildren bool
+var (
+	// ErrUnknown reports a name that neither exists nor is allowed by a parent.
+	ErrUnknown = errors.New("namespace: unknown name")
+	// ErrTooMany reports that Options.MaxDynamic namespaces have been created on demand.
+	ErrTooMany = errors.New("namespace: too many dynamic namespaces")
+)
+
+// Options configure a Registry. New and Close must not be nil.
+type Options[N any] struct {
+	// New makes the namespace of e. It may ask the registry for other names, but not for that of e, for
+	// which it would wait forever.
+	New func(e *Entry[N]) N
+	// Close releases what a namespace holds. It returns at the latest when ctx ends.
+	Close func(ctx context.Context, n N) error
+	// DropEmpty drops a dynamic namespace when it is no longer held.
+	DropEmpty bool
+	// MaxDynamic bounds the dynamic namespaces that exist at a time. Zero means that there is no bound.
+	MaxDynamic int
+	// Logger is told of a single namespace that could not be closed. It must not be nil.
+	Logger *slog.Logger
 }
 
 // Registry holds the namespaces of a server by name. It is safe for concurrent use.
-type Registry struct {
-	config  Config
-	parser  parser.Parser
-	logger  *slog.Logger
-	created list[func(*Namespace)]
+type Registry[N any] struct {
+	opts Options[N]
 
 	mu      sync.RWMutex
-	byName  map[string]*Namespace
-	order   []*Namespace
-	parents []*parent
-	leaving map[string]<-chan struct{} // closed when the adapter of a dropped namespace of this name is
+	byName  map[string]*Entry[N] // in any state
+	order   []*Entry[N]          // those that are there
+	parents []*Parent[N]
+	added   int // parents, those being made included
+	created []func(N)
+	dynamic int // entries
 	closed  bool
 }
 
-// dropTimeout bounds the wait for the adapter of a dropped namespace. The backend of a cluster may be out of reach.
-const dropTimeout = 5 * time.Second
+// state says how far an entry has come.
+type state uint8
+
+const (
+	making state = iota
+	there
+	closing
+)
+
+// Entry is a name with its namespace.
+type Entry[N any] struct {
+	registry *Registry[N]
+	name     string
+	parent   *Parent[N]    // nil unless its pattern or function has allowed the name
+	dynamic  bool          // created on demand
+	told     chan struct{} // closed when the functions of OnNew have returned
+	value    N             // set before the entry is there
+
+	// Guarded by the lock of the registry.
+	state state
+	over  chan struct{} // closed when making, or closing, is over
+	held  int
+}
+
+// closeTimeout bounds the wait for Options.Close of a single namespace.
+const closeTimeout = 5 * time.Second
 
 // NewRegistry returns an empty registry.
-func NewRegistry(c Config) *Registry {
-	return &Registry{
-		config: c, parser: c.Parser, logger: c.Logger,
-		byName: make(map[string]*Namespace), leaving: make(map[string]<-chan struct{}),
-	}
+func NewRegistry[N any](o Options[N]) *Registry[N] {
+	return &Registry[N]{opts: o, byName: make(map[string]*Entry[N])}
 }
 
 // Of returns the namespace of this name and creates it if there is none. A leading slash is added if it is
-// missing. A namespace that is created inherits from the first pattern of OfPattern that its name matches.
-func (r *Registry) Of(name string) *Namespace {
+// missing. A namespace that is created gets the first parent whose pattern its name matches.
+func (r *Registry[N]) Of(name string) N {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
 	if n, ok := r.Lookup(name); ok {
 		return n
 	}
-	var from *parent
-	for _, p := range r.dynamic() {
+	var from *Parent[N]
+	for _, p := range r.allParents() {
 		if p.pattern != nil && p.pattern.MatchString(name) {
 			from = p
 			break
 		}
 	}
-	return r.create(name, from, false)
-}
-
-// create makes the namespace of this name, if there is still none, as a child of p, which may be nil.
-func (r *Registry) create(name string, p *parent, dynamic bool) *Namespace {
-	n, told := r.add(name, p, dynamic)
-	if told != nil {
-		defer close(told)
-		for _, f := range r.created.all() {
-			f(n)
-		}
-	}
+	n, _ := r.obtain(name, from, false, 0)
 	return n
 }
 
-// add returns the namespace of this name. If it has made it, and somebody wants to know, told is to be closed when they have
-// been told.
-func (r *Registry) add(name string, p *parent, dynamic bool) (n *Namespace, told chan<- struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	// Two adapters for one name would get into each other's way: what the first gives up the second needs.
-	for left := r.leaving[name]; left != nil; left = r.leaving[name] {
-		r.mu.Unlock()
-		<-left
-		r.mu.Lock()
-	}
-	if n := r.byName[name]; n != nil {
-		return n, nil
-	}
-	n = &Namespace{name: name, registry: r, dynamic: dynamic, parent: p}
-	n.adapter = r.config.Adapter((*node)(n))
-	if p != nil {
-		n.inherit(p.namespace)
-		p.addChild(n)
-	}
-	r.byName[name] = n
-	r.order = append(r.order, n)
-	if name != "/" && len(r.created.all()) > 0 {
-		c := make(chan struct{})
-		n.told, told = c, c
-	}
-	return n, told
-}
-
-// OnNew registers f to be called with each namespace that is created, apart from "/" and those that OfPattern
-// and OfFunc return. No socket is connected to it before f has returned.
-func (r *Registry) OnNew(f func(*Namespace)) { r.created.add(f, f == nil) }
-
-// Lookup returns the namespace of this name, if there is one.
-func (r *Registry) Lookup(name string) (*Namespace, bool) {
+// Lookup returns the namespace of this name, if there is one. It does not wait.
+func (r *Registry[N]) Lookup(name string) (n N, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	n, ok := r.byName[name]
-	return n, ok
+	if e := r.byName[name]; e != nil && e.state == there {
+		return e.value, true
+	}
+	return n, false
 }
 
 // All returns the namespaces in the order of their creation.
-func (r *Registry) All() []*Namespace {
+func (r *Registry[N]) All() []N {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return slices.Clone(r.order)
+	return values(r.order)
 }
 
-// hold keeps n from being dropped until release. It reports false if n has been dropped already.
-func (r *Registry) hold(n *Namespace) bool {
-	if !n.dynamic || !r.config.DropEmptyChildren {
+// OnNew registers f to be called with each namespace that is created from now on, apart from "/". See [Entry.Wait].
+func (r *Registry[N]) OnNew(f func(N)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.created = append(slices.Clip(r.created), f)
+}
+
+// obtain returns the namespace of this name, which it makes if there is none, unless max, if not zero, dynamic ones
+// exist already.
+func (r *Registry[N]) obtain(name string, p *Parent[N], dynamic bool, max int) (n N, err error) {
+	r.mu.Lock()
+	for e := r.byName[name]; e != nil; e = r.byName[name] {
+		if e.state == there {
+			r.mu.Unlock()
+			return e.value, nil
+		}
+		over := e.over
+		r.mu.Unlock()
+		<-over
+		r.mu.Lock()
+	}
+	if max > 0 && r.dynamic >= max {
+		r.mu.Unlock()
+		return n, ErrTooMany
+	}
+	e := &Entry[N]{
+		registry: r, name: name, parent: p, dynamic: dynamic,
+		told: make(chan struct{}), over: make(chan struct{}),
+	}
+	r.byName[name] = e
+	r.count(e, 1)
+	created := r.created
+	r.mu.Unlock()
+
+	defer close(e.told)
+	if late := r.fill(e); late {
+		e.close()
+	}
+	if name != "/" {
+		for _, f := range created {
+			f(e.value)
+		}
+	}
+	return e.value, nil
+}
+
+// fill makes the namespace of e. If that panics the name is free again. It reports whether the registry has been
+// closed in the meantime, or before.
+func (r *Registry[N]) fill(e *Entry[N]) (late bool) {
+	made := false
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if made {
+			e.state = there
+			r.order = append(r.order, e)
+			if e.parent != nil {
+				e.parent.children = append(e.parent.children, e)
+			}
+		} else {
+			r.forgetLocked(e)
+		}
+		close(e.over)
+		late = r.closed
+	}()
+	e.value = r.opts.New(e)
+	made = true
+	return false
+}
+
+// count adds delta to the number of dynamic entries if e is one of them. The lock must be held.
+func (r *Registry[N]) count(e *Entry[N], delta int) {
+	if e.dynamic {
+		r.dynamic += delta
+	}
+}
+
+// forgetLocked makes the name of e free.
+func (r *Registry[N]) forgetLocked(e *Entry[N]) {
+	delete(r.byName, e.name)
+	r.count(e, -1)
+}
+
+// Close closes all namespaces. From then on none is created on demand, and none is dropped.
+func (r *Registry[N]) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	all := values(r.order)
+	r.mu.Unlock()
+	var errs []error
+	for _, n := range all {
+		errs = append(errs, r.opts.Close(ctx, n))
+	}
+	return errors.Join(errs...)
+}
+
+// Name returns the name with its leading slash.
+func (e *Entry[N]) Name() string { return e.name }
+
+// Parent returns the parent whose pattern or function has allowed the name, or nil.
+func (e *Entry[N]) Parent() *Parent[N] { return e.parent }
+
+// Wait returns when the functions of OnNew have returned, which may just be setting up the namespace.
+func (e *Entry[N]) Wait() { <-e.told }
+
+// Hold keeps the namespace from being dropped until Release. It reports false if it has been dropped already.
+func (e *Entry[N]) Hold() bool {
+	r := e.registry
+	if !e.dynamic || !r.opts.DropEmpty {
 		return true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byName[n.name] != n {
+	if e.state != there {
 		return false
 	}
-	n.held++
+	e.held++
 	return true
 }
 
-// release drops a dynamic namespace that nobody holds any more, if that is wanted.
-func (r *Registry) release(n *Namespace) {
-	if !n.dynamic || !r.config.DropEmptyChildren {
+// Release undoes Hold. A dynamic namespace that is no longer held is dropped, if Options say so: it closes before
+// Release returns.
+func (e *Entry[N]) Release() {
+	r := e.registry
+	if !e.dynamic || !r.opts.DropEmpty {
 		return
 	}
 	r.mu.Lock()
-	n.held--
-	if n.held > 0 || r.byName[n.name] != n || r.closed {
+	e.held--
+	if e.held > 0 || e.state != there || r.closed {
 		r.mu.Unlock()
 		return
 	}
-	delete(r.byName, n.name)
-	r.order = slices.DeleteFunc(r.order, func(o *Namespace) bool { return o == n })
-	n.parent.removeChild(n)
-	left := make(chan struct{})
-	r.leaving[n.name] = left
+	e.state, e.over = closing, make(chan struct{})
+	r.order = without(r.order, e)
+	e.parent.children = without(e.parent.children, e)
 	r.mu.Unlock()
+
 	defer func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.leaving, n.name)
-		close(left)
+		r.forgetLocked(e)
+		close(e.over)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	e.close()
+}
+
+// close closes the namespace when nothing else would.
+func (e *Entry[N]) close() {
+	o := &e.registry.opts
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := n.adapter.Close(ctx); err != nil {
-		r.logger.Warn("adapter of an empty namespace cannot be closed", "namespace", n.name, "err", err)
+	if err := o.Close(ctx, e.value); err != nil {
+		o.Logger.Warn("namespace cannot be closed", "namespace", e.name, "err", err)
 	}
 }
 
-// DropIfEmpty drops n if it is a dynamic namespace that nobody holds, and that is wanted: who has asked for it may have gone.
-func (r *Registry) DropIfEmpty(n *Namespace) {
-	if r.hold(n) {
-		r.release(n)
-	}
+// without removes e from list.
+func without[N any](list []*Entry[N], e *Entry[N]) []*Entry[N] {
+	return slices.DeleteFunc(list, func(o *Entry[N]) bool { return o == e })
 }
 
-// Close closes the adapters of all namespaces.
-func (r *Registry) Close(ctx context.Context) error {
-	r.mu.Lock()
-	r.closed = true
-	all := slices.Clone(r.order)
-	r.mu.Unlock()
-	var errs []error
-	for _, n := range all {
-		errs = append(errs, n.adapter.Close(ctx))
+// values returns the namespaces of list.
+func values[N any](list []*Entry[N]) []N {
+	all := make([]N, len(list))
+	for i, e := range list {
+		all[i] = e.value
 	}
-	return errors.Join(errs...)
+	return all
 }

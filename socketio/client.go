@@ -1,18 +1,12 @@
 package socketio
 
 import (
-	"math"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/myriad-rt/myriad/engineio"
-	"github.com/myriad-rt/myriad/internal/wheel"
-	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // client is one Engine.IO session with its sockets, one for each namespace that it has joined.
@@ -22,7 +16,7 @@ type client struct {
 	server  *Server
 	session *engineio.Session
 	partial *parser.Decoder // of a packet whose attachments are on their way
-	queue   namespace.Queue
+	queue   queue
 
 	mu       sync.Mutex
 	first    *Socket     // of those in the order of joining, the ones in middleware included
@@ -33,16 +27,7 @@ type client struct {
 	deciding uint16 // number of namespaces about which functions of the application are deciding
 }
 
-// timers are those of a client that is connecting.
-type timers struct {
-	timeout, cork       wheel.Timer
-	connecting, corking bool // which of them runs
-}
-
-var (
-	_ engineio.BatchHandler = (*client)(nil)
-	_ namespace.Client      = (*client)(nil)
-)
+var _ engineio.BatchHandler = (*client)(nil)
 
 // packets holds the packets that messages are decoded into.
 var packets = sync.Pool{New: func() any { return new(parser.Packet) }}
@@ -59,7 +44,7 @@ func (c *client) HandleMessage(data []byte, binary bool) (run bool) {
 	complete, err := c.decode(p, data, binary)
 	switch {
 	case err != nil:
-		c.fail(err)
+		c.reject(err)
 		return true
 	case !complete:
 		return false
@@ -94,7 +79,7 @@ func (c *client) handlePacket(p *parser.Packet) (run bool) {
 	if c.session.Protocol() == 3 {
 		var err error
 		if name, p.Data, err = splitNamespace(name, p); err != nil {
-			c.fail(err)
+			c.reject(err)
 			return true
 		}
 	}
@@ -106,15 +91,15 @@ func (c *client) handlePacket(p *parser.Packet) (run bool) {
 		}
 		return c.connect(name, p)
 	}
-	if s == nil || !s.Reachable() {
+	if s == nil || !s.reachable() {
 		c.violate()
 		return true
 	}
 	switch p.Type {
 	case parser.Event:
-		if c.queue.PushEvent(s, p) {
+		if c.queue.pushEvent(s, p) {
 			c.mu.Lock()
-			if c.queue.Full() {
+			if c.queue.isFull() {
 				c.session.Pause()
 			}
 			c.mu.Unlock()
@@ -122,125 +107,16 @@ func (c *client) handlePacket(p *parser.Packet) (run bool) {
 		return true
 	case parser.Ack:
 		if p.HasID {
-			namespace.HandleAck(s, p)
+			s.handleAck(p)
 		}
 		return false
 	case parser.Disconnect:
-		c.queue.DropBatch(s)
-		return namespace.Disconnect(s, namespace.ClientNamespaceDisconnect, nil)
+		c.queue.dropBatch(s)
+		return s.end(ClientNamespaceDisconnect, nil)
 	default: // CONNECT_ERROR is for servers to send
 		c.violate()
 		return true
 	}
-}
-
-// connect handles a CONNECT packet for a namespace that the client is not in.
-func (c *client) connect(name string, p *parser.Packet) (run bool) {
-	var auth []byte
-	if len(p.Data) > len("{}") {
-		auth = p.Data
-	}
-	if n, ok := c.server.registry.Lookup(name); ok && c.join(n, auth) {
-		return true
-	}
-	if !c.server.registry.HasDynamic() {
-		c.refuse(name, "Invalid namespace")
-		return false
-	}
-	if !c.startDeciding() {
-		c.refuse(name, tooManyNamespaces)
-		return false
-	}
-	// The application's functions decide, and may wait.
-	go c.decide(name, slices.Clone(auth))
-	return false
-}
-
-const tooManyNamespaces = "Too many namespaces"
-
-// startDeciding reports whether the client may ask for a namespace that is not there.
-func (c *client) startDeciding() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	max := c.server.opts.MaxNamespaces
-	if max > 0 && c.countLocked()+int(c.deciding) >= max || c.deciding == math.MaxUint16 {
-		return false
-	}
-	c.deciding++
-	c.server.clients.Add(1)
-	return true
-}
-
-// decide has the functions of the application decide about a namespace that is not there, and joins it if they allow it.
-func (c *client) decide(name string, auth []byte) {
-	decided := sync.OnceFunc(func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.deciding--
-	})
-	done := false
-	defer func() {
-		if !done { // one of them has panicked, or called runtime.Goexit
-			c.Fail(nil, recover(), debug.Stack())
-		}
-		decided()
-		c.server.clients.Add(-1)
-	}()
-	for {
-		n := c.server.registry.Resolve(name, auth)
-		decided() // before the client hears of it
-		if n == nil {
-			c.refuse(name, "Invalid namespace")
-			break
-		}
-		if c.join(n, auth) {
-			c.server.registry.DropIfEmpty(n)
-			c.Schedule()
-			break
-		}
-	}
-	done = true
-}
-
-// join makes a socket for the client. It reports false if n has been dropped meanwhile.
-func (c *client) join(n *Namespace, auth []byte) bool {
-	c.mu.Lock()
-	if max := c.server.opts.MaxNamespaces; max > 0 && c.countLocked() >= max {
-		c.mu.Unlock()
-		c.refuse(n.Name(), tooManyNamespaces)
-		return true
-	}
-	defer c.mu.Unlock()
-	if c.ended || c.socketLocked(n.Name()) != nil {
-		return true // it has gone, or asked twice while a function was deciding
-	}
-	s := namespace.Join(n, c, auth)
-	if s == nil {
-		return false
-	}
-	if c.first == nil {
-		c.first = s
-		return true
-	}
-	if c.others == nil {
-		c.others = new([]*Socket)
-	}
-	*c.others = append(*c.others, s)
-	return true
-}
-
-// refuse answers a CONNECT for a namespace that the client cannot join.
-func (c *client) refuse(name, message string) {
-	m := transport.NewMessage()
-	defer m.Release()
-	text, binary, err := c.server.opts.Parser.Encode(m.Buffer(), &parser.Packet{
-		Type: parser.ConnectError, Namespace: name, Data: []byte(`{"message":"` + message + `"}`),
-	})
-	if err != nil {
-		return // a constant always encodes
-	}
-	m.SetPacket(text, binary)
-	_ = c.session.Send(m)
 }
 
 // socket returns the client's socket in a namespace, or nil.
@@ -293,12 +169,12 @@ func (c *client) allLocked() []*Socket {
 	return all
 }
 
-// fail closes the session of a client that has sent what is not a packet.
-func (c *client) fail(err error) {
-	c.queue.DropBatch(nil)
+// reject closes the session of a client that has sent what is not a packet.
+func (c *client) reject(err error) {
+	c.queue.dropBatch(nil)
 	for _, s := range c.all() {
-		if s.Reachable() {
-			c.queue.Push(func() { namespace.HandleError(s, err) })
+		if s.reachable() {
+			c.queue.push(func() { s.handleError(err) })
 		}
 	}
 	c.session.Close()
@@ -306,21 +182,21 @@ func (c *client) fail(err error) {
 
 // violate closes the session of a client that has sent a packet which its state does not allow.
 func (c *client) violate() {
-	c.queue.DropBatch(nil)
+	c.queue.dropBatch(nil)
 	c.session.Close()
-	reason := namespace.ForcedClose
+	reason := ForcedClose
 	if c.session.State() != engineio.StateClosed {
 		// It has to deliver something first, for which its sockets do not wait.
-		reason = namespace.ForcedServerClose
+		reason = ForcedServerClose
 	}
 	c.end(reason, nil)
 }
 
 // end disconnects all sockets. It is done once.
-func (c *client) end(reason namespace.DisconnectReason, err error) {
-	if c.server.closing.Load() && (reason == namespace.ForcedClose || reason == namespace.ForcedServerClose) {
+func (c *client) end(reason DisconnectReason, err error) {
+	if c.server.closing.Load() && (reason == ForcedClose || reason == ForcedServerClose) {
 		// The server closes the session, or the client has written to a socket that is disconnected for that.
-		reason = namespace.ServerShuttingDown
+		reason = ServerShuttingDown
 	}
 	c.mu.Lock()
 	if c.ended {
@@ -332,20 +208,20 @@ func (c *client) end(reason namespace.DisconnectReason, err error) {
 	sockets := c.allLocked()
 	c.mu.Unlock()
 	for _, s := range sockets {
-		namespace.Disconnect(s, reason, err)
+		s.end(reason, err)
 	}
-	c.queue.Push(func() { c.server.clients.Add(-1) })
-	c.Schedule()
+	c.queue.push(func() { c.server.clients.Add(-1) })
+	c.schedule()
 }
 
 // HandleBatch implements [engineio.BatchHandler].
-func (c *client) HandleBatch() { c.queue.EndBatch() }
+func (c *client) HandleBatch() { c.queue.endBatch() }
 
 // Run implements [engineio.Handler].
 func (c *client) Run() {
-	if c.queue.Run(c) {
+	if c.queue.run(c) {
 		c.mu.Lock()
-		if !c.queue.Full() {
+		if !c.queue.isFull() {
 			c.session.Resume()
 		}
 		c.mu.Unlock()
@@ -358,140 +234,57 @@ func (c *client) HandleDrain() {}
 // HandleClose implements [engineio.Handler].
 func (c *client) HandleClose(reason engineio.CloseReason, err error) {
 	if reason == engineio.ParseError || (reason == engineio.TransportClose && c.session.Transport() == "polling") {
-		c.queue.DropBatch(nil) // the rest of the payload goes with the packet that closed
+		c.queue.dropBatch(nil) // the rest of the payload goes with the packet that closed
 	}
-	c.end(namespace.DisconnectReason(reason), err)
+	c.end(DisconnectReason(reason), err)
 }
 
-// startTimeout closes the session if the client has not joined a namespace in time.
-func (c *client) startTimeout() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.timers = &timers{connecting: true}
-	c.server.wheel.Schedule(&c.timers.timeout, c.server.opts.ConnectTimeout, (*connectTimeout)(c))
-}
+// schedule has the queue run outside the calling goroutine.
+func (c *client) schedule() { go c.Run() }
 
-// connectTimeout is a client as the task of its timer.
-type connectTimeout client
-
-// Expire implements [wheel.Task].
-func (c *connectTimeout) Expire() { c.session.Close() }
-
-func (c *client) stopTimeoutLocked() {
-	if t := c.timers; t != nil && t.connecting {
-		c.server.wheel.Stop(&t.timeout)
-		t.connecting = false
-		c.releaseTimersLocked()
-	}
-}
-
-func (c *client) releaseTimersLocked() {
-	if !c.timers.connecting && !c.timers.corking {
-		c.timers = nil
-	}
-}
-
-// defaultCorkTime is how long a client is corked at most.
-const defaultCorkTime = 20 * time.Millisecond
-
-// Cork implements [namespace.Client].
-func (c *client) Cork() {
-	c.session.Cork()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.timers == nil {
-		c.timers = new(timers)
-	}
-	c.timers.corking = true
-	c.server.wheel.Schedule(&c.timers.cork, c.server.corkTime, (*corkTimeout)(c))
-}
-
-// Uncork implements [namespace.Client].
-func (c *client) Uncork() {
-	c.mu.Lock()
-	t := c.timers
-	corked := t != nil && t.corking
-	if corked {
-		c.server.wheel.Stop(&t.cork)
-		t.corking = false
-		c.releaseTimersLocked()
-	}
-	c.mu.Unlock()
-	if corked {
-		c.session.Uncork()
-	}
-}
-
-// corkTimeout is a client as the task of its timer.
-type corkTimeout client
-
-// Expire implements [wheel.Task].
-func (c *corkTimeout) Expire() { c.session.Uncork() }
-
-// Send implements [namespace.Client].
-func (c *client) Send(m *transport.Message) error { return c.session.Send(m) }
-
-// Queue implements [namespace.Client].
-func (c *client) Queue() *namespace.Queue { return &c.queue }
-
-// Schedule implements [namespace.Client].
-func (c *client) Schedule() { go c.Run() }
-
-// Joined implements [namespace.Client].
-func (c *client) Joined(*Socket) {
+// joined is told that a socket is connected.
+func (c *client) joined() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopTimeoutLocked()
 }
 
-// Left implements [namespace.Client].
-func (c *client) Left(s *Socket) {
+// left is told that s is not connected, or no longer.
+func (c *client) left(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := slices.DeleteFunc(c.allLocked(), func(other *Socket) bool { return other == s })
+	rest := slices.DeleteFunc(c.allLocked(), func(other *Socket) bool { return other == s })
 	c.first, c.others = nil, nil
-	if len(left) > 0 {
-		c.first = left[0]
+	if len(rest) > 0 {
+		c.first = rest[0]
 	}
-	if len(left) > 1 {
-		others := left[1:]
+	if len(rest) > 1 {
+		others := rest[1:]
 		c.others = &others
 	}
 }
 
-// DisconnectAll implements [namespace.Client].
-func (c *client) DisconnectAll() {
+// disconnectAll disconnects all sockets of the client, then closes its session.
+func (c *client) disconnectAll() {
 	for _, s := range c.all() {
-		namespace.Disconnect(s, namespace.ServerNamespaceDisconnect, nil)
+		s.end(ServerNamespaceDisconnect, nil)
 	}
 	c.session.Close()
-	c.end(namespace.ForcedServerClose, nil)
+	c.end(ForcedServerClose, nil)
 	// The client may have ended before what was queued here.
-	c.Schedule()
+	c.schedule()
 }
 
-// Fail implements [namespace.Client].
-func (c *client) Fail(s *Socket, panicked any, stack []byte) {
+// panicked logs a panic of a handler, or runtime.Goexit if value is nil, and closes the session.
+func (c *client) panicked(s *Socket, value any, stack []byte) {
 	id := ""
 	if s != nil {
 		id = s.ID()
 	}
-	if panicked == nil {
-		panicked = "runtime.Goexit"
+	if value == nil {
+		value = "runtime.Goexit"
 	}
-	c.server.opts.Logger.Error("handler panicked", "sid", c.session.ID(), "socket", id, "panic", panicked, "stack", string(stack))
+	c.server.opts.Logger.Error("handler panicked", "sid", c.session.ID(), "socket", id, "panic", value, "stack", string(stack))
 	c.session.Close()
-	c.end(namespace.ForcedClose, nil)
+	c.end(ForcedClose, nil)
 }
-
-// SessionID implements [namespace.Client].
-func (c *client) SessionID() string { return c.session.ID() }
-
-// Transport implements [namespace.Client].
-func (c *client) Transport() string { return c.session.Transport() }
-
-// Protocol implements [namespace.Client].
-func (c *client) Protocol() int { return c.session.Protocol() }
-
-// Request implements [namespace.Client].
-func (c *client) Request() namespace.Request { return c.session.Request() }

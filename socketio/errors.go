@@ -1,36 +1,110 @@
 package socketio
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/engineio"
-	"github.com/myriad-rt/myriad/namespace"
+	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Why a socket was disconnected. See package namespace for what each means.
-const (
-	TransportClose            = namespace.TransportClose
-	TransportError            = namespace.TransportError
-	PingTimeout               = namespace.PingTimeout
-	ParseError                = namespace.ParseError
-	ForcedClose               = namespace.ForcedClose
-	ForcedServerClose         = namespace.ForcedServerClose
-	ServerNamespaceDisconnect = namespace.ServerNamespaceDisconnect
-	ClientNamespaceDisconnect = namespace.ClientNamespaceDisconnect
-	ServerShuttingDown        = namespace.ServerShuttingDown
+var (
+	// ErrDisconnected is returned for what concerns a socket that is not, or no longer, connected.
+	ErrDisconnected = errors.New("socketio: socket is not connected")
+	// ErrNoDeadline is returned by a broadcast with acknowledgements that nothing would end: neither its
+	// context nor Timeout sets a deadline, and a client that leaves never answers.
+	ErrNoDeadline = errors.New("socketio: a broadcast with acknowledgements needs a deadline")
+	// ErrNotAsked is returned by Event.Ack if the client did not ask for an acknowledgement.
+	ErrNotAsked = errors.New("socketio: no acknowledgement was asked for")
+	// ErrAcked is returned by Event.Ack from the second call on.
+	ErrAcked = errors.New("socketio: event is already acknowledged")
+	// ErrTimeout is returned when Timeout has ended the wait for acknowledgements.
+	ErrTimeout = adapter.ErrTimeout
+	// ErrTooManyRooms is returned by Join for a socket that would be in more rooms than allowed.
+	ErrTooManyRooms = adapter.ErrTooManyRooms
+	// ErrForbidden is for Options.AllowRequest, to refuse a request without saying why.
+	ErrForbidden = engineio.ErrForbidden
 )
+
+// ReservedEventError reports an event whose name has a meaning of its own and cannot be emitted or handled.
+type ReservedEventError = parser.ReservedEventError
+
+func checkEvent(name string) error {
+	if parser.ReservedEvent(name) {
+		return &ReservedEventError{Event: name}
+	}
+	return nil
+}
+
+// ConnectError is returned by middleware to refuse a connection with data. Any other error refuses it
+// with its text alone.
+//
+// Socket.IO protocol v5, "CONNECT_ERROR".
+type ConnectError struct {
+	Message string // becomes the message of the client's Error
+	Data    any    // becomes its data; nil means none
+}
+
+// Error returns Message.
+func (e *ConnectError) Error() string { return e.Message }
+
+// BindError is what an error handler gets for an event whose arguments do not fit a typed handler.
+type BindError struct {
+	Event string
+	Err   error
+}
+
+// Error implements error.
+func (e *BindError) Error() string {
+	return fmt.Sprintf("socketio: arguments of event %q: %v", e.Event, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *BindError) Unwrap() error { return e.Err }
 
 // DisconnectError is the cause with which the context of a socket ends.
-type DisconnectError = namespace.DisconnectError
+type DisconnectError struct {
+	Reason DisconnectReason
+	Err    error // what went wrong, for TransportError; otherwise nil
+}
 
-// ReservedEventError is returned for the emission of an event whose name has a meaning of its own.
-type ReservedEventError = namespace.ReservedEventError
+// Error implements error.
+func (e *DisconnectError) Error() string {
+	if e.Err != nil {
+		return "socketio: disconnected: " + string(e.Reason) + ": " + e.Err.Error()
+	}
+	return "socketio: disconnected: " + string(e.Reason)
+}
 
-// Errors that handlers meet.
-var (
-	ErrDisconnected = namespace.ErrDisconnected // the socket is not connected
-	ErrNoDeadline   = namespace.ErrNoDeadline   // a broadcast with acknowledgements needs one
-	ErrNotAsked     = namespace.ErrNotAsked     // the client does not want an acknowledgement
-	ErrAcked        = namespace.ErrAcked        // the event is acknowledged already
-	ErrForbidden    = engineio.ErrForbidden     // for AllowRequest: refuse without saying why
-	ErrTimeout      = adapter.ErrTimeout        // Timeout has ended the wait for acknowledgements
+// Unwrap returns Err, or ErrDisconnected if there is none.
+func (e *DisconnectError) Unwrap() error {
+	if e.Err != nil {
+		return e.Err
+	}
+	return ErrDisconnected
+}
+
+// DisconnectReason says why a socket was disconnected, in the reference's words.
+type DisconnectReason string
+
+const (
+	// TransportClose: the client's connection was closed, by the client or by the network.
+	TransportClose DisconnectReason = "transport close"
+	// TransportError: the client's connection failed, or the client broke the rules of its transport.
+	TransportError DisconnectReason = "transport error"
+	// PingTimeout: the client did not answer a ping in time.
+	PingTimeout DisconnectReason = "ping timeout"
+	// ParseError: the client sent an undecodable Engine.IO packet.
+	ParseError DisconnectReason = "parse error"
+	// ForcedClose: the session was closed on this side, or the client sent an undecodable Socket.IO packet.
+	ForcedClose DisconnectReason = "forced close"
+	// ForcedServerClose: the client sent a packet that its state does not allow.
+	ForcedServerClose DisconnectReason = "forced server close"
+	// ServerNamespaceDisconnect: Socket.Disconnect or DisconnectSockets was called.
+	ServerNamespaceDisconnect DisconnectReason = "server namespace disconnect"
+	// ClientNamespaceDisconnect: the client left the namespace.
+	ClientNamespaceDisconnect DisconnectReason = "client namespace disconnect"
+	// ServerShuttingDown: the server was closed.
+	ServerShuttingDown DisconnectReason = "server shutting down"
 )

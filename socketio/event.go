@@ -1,60 +1,161 @@
 package socketio
 
 import (
-	"github.com/myriad-rt/myriad/namespace"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Registrar is what handlers for events can be registered on: a *Server, a *Namespace or a *Socket.
-type Registrar interface {
-	// Handle registers f. If keeps is false, f does not keep the Event after it has returned.
-	Handle(event string, keeps bool, f func(*Event))
+// Event is an event that a client has sent. It belongs to the handlers it is given to, which may keep it.
+// Its methods are safe for concurrent use.
+//
+// Socket.IO protocol v5, "EVENT".
+type Event struct {
+	socket  *Socket
+	name    []byte
+	args    Args
+	data    []byte // a copy of the packet's payload, which name and args refer to
+	id      uint64
+	asked   bool // for an acknowledgement
+	dropped bool
+	kept    bool // by a handler: not to be used again
+	acked   atomic.Bool
 }
 
-// On registers f for an event whose first argument is decoded into a T, as [parser.Args.Bind] does: []byte
-// receives binary, here and anywhere inside T. An event without arguments gives the zero T.
+func (e *Event) init(s *Socket, p *parser.Packet) {
+	e.socket, e.id, e.asked = s, p.ID, p.HasID
+	e.data = append(e.data[:0], p.Data...)
+	name, rest, _ := parser.EventName(e.data)
+	e.name, e.args = name, Args{Data: rest, Attachments: p.Attachments}
+}
+
+// Socket returns the socket that the event came from.
+func (e *Event) Socket() *Socket { return e.socket }
+
+// Name returns the name of the event.
+func (e *Event) Name() string { return string(e.name) }
+
+// Args returns the arguments, without the name. They can be passed on: each is an argument that Emit takes
+// as it is.
+func (e *Event) Args() Args { return e.args }
+
+// Bind stores the arguments in the values that dst points to, as [parser.Args.Bind] does: the first argument in
+// the first, and so on.
+func (e *Event) Bind(dst ...any) error { return e.args.Bind(dst...) }
+
+// WantsAck reports whether the client waits for an acknowledgement.
+func (e *Event) WantsAck() bool { return e.asked }
+
+// Ack sends the acknowledgement. It returns ErrNotAsked if the client did not ask for one, and ErrAcked
+// from the second call on; both can be ignored. It may be called after the handler has returned, and
+// works for as long as the session is open.
 //
-// If the argument does not fit, f is not called; error handlers get a *BindError, and the client stays connected.
-// It panics if f is nil or the event's name is reserved.
-func On[T any](r Registrar, event string, f func(s *Socket, v T)) {
-	if f == nil {
+// Socket.IO protocol v5, "ACK".
+func (e *Event) Ack(args ...any) error {
+	if !e.asked {
+		return ErrNotAsked
+	}
+	if e.acked.Swap(true) {
+		return ErrAcked
+	}
+	return e.socket.sendAck(e.id, args)
+}
+
+// handler is one function registered for an event.
+type handler struct {
+	do    func(*Event)
+	keeps bool // it may keep the Event
+	once  *sync.Once
+}
+
+// handlers is a table of functions by event name. It is read without a lock; its maps and slices are never
+// changed, but replaced.
+type handlers struct {
+	mu     sync.Mutex
+	byName atomic.Pointer[map[string][]handler]
+	any    list[func(*Event)]
+}
+
+// add panics if the name is reserved or there is no function.
+func (h *handlers) add(name string, f handler) {
+	if err := checkEvent(name); err != nil {
+		panic(err.Error())
+	}
+	if f.do == nil {
 		panic("socketio: nil event handler")
 	}
-	r.Handle(event, false, func(e *Event) {
-		var v T
-		if bind(e, &v) {
-			f(e.Socket(), v)
+	h.change(func(m map[string][]handler) {
+		m[name] = append(slices.Clip(m[name]), f)
+	})
+}
+
+func (h *handlers) remove(names ...string) {
+	h.change(func(m map[string][]handler) {
+		for _, name := range names {
+			delete(m, name)
+		}
+		if len(names) == 0 {
+			clear(m)
 		}
 	})
 }
 
-// OnAck is On for an event that the client wants acknowledged: what f returns is the acknowledgement. If the
-// client did not ask for one, the result is dropped.
-//
-// An ACK packet has no place for an error: report failures inside R. For several results, or
-// an acknowledgement that is sent later, use [namespace.Namespace.On] with [Event.Ack].
-func OnAck[T, R any](r Registrar, event string, f func(s *Socket, v T) R) {
-	if f == nil {
-		panic("socketio: nil event handler")
+func (h *handlers) change(f func(map[string][]handler)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := map[string][]handler{}
+	if old := h.byName.Load(); old != nil {
+		m = maps.Clone(*old)
 	}
-	r.Handle(event, false, func(e *Event) {
-		var v T
-		if !bind(e, &v) {
-			return
-		}
-		result := f(e.Socket(), v)
-		if !e.WantsAck() {
-			return
-		}
-		if err := e.Ack(result); err != nil {
-			namespace.HandleError(e.Socket(), err)
-		}
-	})
+	f(m)
+	h.byName.Store(&m)
 }
 
-func bind(e *Event, dst any) bool {
-	err := e.Bind(dst)
+// named returns the handlers for an event.
+func (h *handlers) named(name []byte) []handler {
+	if m := h.byName.Load(); m != nil {
+		return (*m)[string(name)]
+	}
+	return nil
+}
+
+// removeOnce removes the handlers for an event that are to be called once and returns those to call now.
+func (h *handlers) removeOnce(name []byte, list []handler) []handler {
+	var fired []*sync.Once
+	list = slices.DeleteFunc(slices.Clone(list), func(f handler) bool {
+		if f.once == nil {
+			return false
+		}
+		mine := false
+		f.once.Do(func() { mine = true })
+		fired = append(fired, f.once)
+		return !mine
+	})
+	h.change(func(m map[string][]handler) {
+		rest := slices.DeleteFunc(slices.Clone(m[string(name)]), func(f handler) bool {
+			return f.once != nil && slices.Contains(fired, f.once)
+		})
+		if len(rest) == 0 {
+			delete(m, string(name))
+		} else {
+			m[string(name)] = rest
+		}
+	})
+	return list
+}
+
+// Replace gives the event another name and other arguments, for the event middleware and handlers that
+// follow.
+func (e *Event) Replace(name string, args ...any) error {
+	data, attachments, err := parser.AppendEvent(nil, nil, name, args...)
 	if err != nil {
-		namespace.HandleError(e.Socket(), &BindError{Event: e.Name(), Err: err})
+		return err
 	}
-	return err == nil
+	e.data = data
+	text, rest, _ := parser.EventName(data)
+	e.name, e.args = text, Args{Data: rest, Attachments: attachments}
+	return nil
 }

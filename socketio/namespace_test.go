@@ -97,6 +97,19 @@ func TestDropEmptyNamespaces(t *testing.T) {
 	}
 }
 
+func TestMaxDynamicNamespaces(t *testing.T) {
+	s := newServer(t, &socketio.Options{MaxDynamicNamespaces: 1})
+	s.OfPattern(regexp.MustCompile(`^/d`))
+	s.Of("/static")
+	url := serve(t, s)
+	connect(t, url, "/d1,")
+	p := dial(t, url)
+	p.send("40/d2,")
+	p.want(`44/d2,{"message":"Too many namespaces"}`)
+	p.join("/d1,")
+	p.join("/static,")
+}
+
 func TestRoomsAndBroadcasts(t *testing.T) {
 	s := newServer(t, nil)
 	sockets := make(chan *socketio.Socket, 3)

@@ -9,7 +9,6 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/engineio"
 	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // Options configure a Server. The zero value of each field is its default. Functions may be called from
@@ -18,8 +17,8 @@ type Options struct {
 	// Path is what the path of a request has to begin with; one "/" at its end does not matter.
 	// "" means "/socket.io". Node.js: path.
 	Path string
-	// NoTrailingSlash lets Path match without a "/" behind it. Node.js: addTrailingSlash: false.
-	NoTrailingSlash bool
+	// DisableTrailingSlash lets Path match without a "/" behind it. Node.js: addTrailingSlash: false.
+	DisableTrailingSlash bool
 	// NotFound answers requests outside Path. Nil means 404. It must not route requests back to the Server.
 	NotFound http.Handler
 	// ClientFiles, if not nil, holds the files of the client for browsers, as they are in the folder dist of
@@ -34,6 +33,10 @@ type Options struct {
 	// means 1000, negative that there is no bound; a client that asks for more is refused with CONNECT_ERROR. The
 	// reference has no limit.
 	MaxNamespaces int
+	// MaxDynamicNamespaces is how many namespaces that a pattern or function has allowed may exist at a time. Zero means
+	// 10,000, negative that there is no bound; clients that ask for more are refused with CONNECT_ERROR. Without
+	// DropEmptyNamespaces dynamic namespaces stay, and all that were ever asked for count. The reference has no limit.
+	MaxDynamicNamespaces int
 	// Parser encodes and decodes packets; clients must use the same. Nil means parser.Default. Node.js: parser.
 	Parser parser.Parser
 	// Adapter makes the adapter of each namespace. Nil means adapter.NewMemory. Node.js: adapter.
@@ -75,7 +78,7 @@ type Options struct {
 	// URL-safe base64, 12 of them random. Node.js: io.engine.generateId.
 	GenerateID func(r *http.Request) (string, error)
 	// InitialPacket, a shared message, is sent directly behind the open packet. Node.js: initialPacket.
-	InitialPacket *transport.Message
+	InitialPacket *Message
 	// Cookie, if not nil, sets a cookie with the id of the session on its first response. Node.js: cookie.
 	Cookie *Cookie
 	// CORS, if not nil, answers what browsers ask before they let pages of other origins in. Node.js: cors.
@@ -83,10 +86,10 @@ type Options struct {
 	// CORSFunc is asked for each request instead of CORS; nil means that CORS does not apply to it.
 	CORSFunc func(r *http.Request) (*CORS, error)
 	// HTTPCompression says which responses to polls are compressed. Node.js: httpCompression.
-	HTTPCompression engineio.HTTPCompression
+	HTTPCompression HTTPCompression
 	// PerMessageDeflate, if not nil, compresses messages over WebSocket for clients that offer it. Node.js:
 	// perMessageDeflate.
-	PerMessageDeflate *engineio.PerMessageDeflate
+	PerMessageDeflate *PerMessageDeflate
 	// OnInitialHeaders may change the header of the first response of a session, OnHeaders that of each response to
 	// a poll or POST, and of the answer to a WebSocket handshake. Node.js: events initial_headers and
 	// headers of io.engine.
@@ -98,7 +101,7 @@ type Options struct {
 	// what it returned. It keeps what middleware has found out about a client.
 	Value func(r *http.Request) any
 	// Hooks observe all sessions. Nil costs nothing. Node.js: events of socket.conn.
-	Hooks *engineio.Hooks
+	Hooks *Hooks
 
 	// ReusePort lets several processes listen on one port with ListenAndServe and ListenAndServeTLS, all of which have to set
 	// it (SO_REUSEPORT); the kernel gives each connection to one of them. It is for clients that use WebSocket only:
@@ -112,10 +115,18 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Recovery configures connection state recovery. Its zero value gives the defaults.
+// Recovery configures connection state recovery. Its zero value gives the defaults. The bounds on bytes and sessions
+// are those of a node's own memory: adapters that keep sessions and packets elsewhere have bounds of their own.
 type Recovery struct {
-	// RecoveryOptions say how long, and how much, is kept.
-	adapter.RecoveryOptions
+	// MaxDisconnection is how long sessions and packets are kept. Zero means two minutes. Node.js:
+	// connectionStateRecovery.maxDisconnectionDuration.
+	MaxDisconnection time.Duration
+	// MaxBytes bounds the payload bytes of the packets that are kept for one namespace; the oldest go first. Zero
+	// means 64 MiB. The reference has no limit.
+	MaxBytes int
+	// MaxSessions bounds the sessions that are kept for one namespace; those that were lost first go first. Zero
+	// means 1,000,000. The reference has no limit.
+	MaxSessions int
 	// RunMiddleware runs middleware also for sockets that resume a session. Node.js: skipMiddlewares: false.
 	RunMiddleware bool
 }
@@ -125,13 +136,14 @@ func (r *Recovery) kept() *adapter.RecoveryOptions {
 	if r == nil {
 		return nil
 	}
-	return &r.RecoveryOptions
+	return &adapter.RecoveryOptions{MaxDisconnection: r.MaxDisconnection, MaxBytes: r.MaxBytes, MaxSessions: r.MaxSessions}
 }
 
 const (
 	defaultPath           = "/socket.io"
 	defaultConnectTimeout = 45 * time.Second
 	defaultMaxNamespaces  = 1000
+	defaultMaxDynamic     = 10_000
 )
 
 // withDefaults returns a copy of o in which what this package uses itself is set.
@@ -152,6 +164,9 @@ func (o *Options) withDefaults() *Options {
 	if c.MaxNamespaces == 0 {
 		c.MaxNamespaces = defaultMaxNamespaces
 	}
+	if c.MaxDynamicNamespaces == 0 {
+		c.MaxDynamicNamespaces = defaultMaxDynamic
+	}
 	if c.Parser == nil {
 		c.Parser = parser.Default
 	}
@@ -167,32 +182,32 @@ func (o *Options) withDefaults() *Options {
 // engine returns the options of the layer below.
 func (o *Options) engine(onSession func(*engineio.Session) engineio.Handler) *engineio.Options {
 	return &engineio.Options{
-		OnSession:         onSession,
-		Path:              o.Path,
-		NoTrailingSlash:   o.NoTrailingSlash,
-		Transports:        o.Transports,
-		DisableUpgrades:   o.DisableUpgrades,
-		PingInterval:      o.PingInterval,
-		PingTimeout:       o.PingTimeout,
-		UpgradeTimeout:    o.UpgradeTimeout,
-		MaxHTTPBufferSize: o.MaxHTTPBufferSize,
-		MaxQueuedBytes:    o.MaxQueuedBytes,
-		AllowEIO3:         o.AllowEIO3,
-		AllowRequest:      o.AllowRequest,
-		GenerateID:        o.GenerateID,
-		InitialPacket:     o.InitialPacket,
-		Cookie:            o.Cookie,
-		CORS:              o.CORS,
-		CORSFunc:          o.CORSFunc,
-		HTTPCompression:   o.HTTPCompression,
-		PerMessageDeflate: o.PerMessageDeflate,
-		OnInitialHeaders:  o.OnInitialHeaders,
-		OnHeaders:         o.OnHeaders,
-		OnConnectionError: o.OnConnectionError,
-		Value:             o.Value,
-		Hooks:             o.Hooks,
-		Loops:             o.Loops,
-		DisableEpoll:      o.DisableEpoll,
-		Logger:            o.Logger,
+		OnSession:            onSession,
+		Path:                 o.Path,
+		DisableTrailingSlash: o.DisableTrailingSlash,
+		Transports:           o.Transports,
+		DisableUpgrades:      o.DisableUpgrades,
+		PingInterval:         o.PingInterval,
+		PingTimeout:          o.PingTimeout,
+		UpgradeTimeout:       o.UpgradeTimeout,
+		MaxHTTPBufferSize:    o.MaxHTTPBufferSize,
+		MaxQueuedBytes:       o.MaxQueuedBytes,
+		AllowEIO3:            o.AllowEIO3,
+		AllowRequest:         o.AllowRequest,
+		GenerateID:           o.GenerateID,
+		InitialPacket:        o.InitialPacket,
+		Cookie:               o.Cookie,
+		CORS:                 o.CORS,
+		CORSFunc:             o.CORSFunc,
+		HTTPCompression:      o.HTTPCompression,
+		PerMessageDeflate:    o.PerMessageDeflate,
+		OnInitialHeaders:     o.OnInitialHeaders,
+		OnHeaders:            o.OnHeaders,
+		OnConnectionError:    o.OnConnectionError,
+		Value:                o.Value,
+		Hooks:                o.Hooks,
+		Loops:                o.Loops,
+		DisableEpoll:         o.DisableEpoll,
+		Logger:               o.Logger,
 	}
 }

@@ -102,7 +102,7 @@ func TestRecoveryElsewhere(t *testing.T) {
 	node := func() *socketio.Server {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		s := newServer(t, &socketio.Options{
-			Recovery: &socketio.Recovery{RecoveryOptions: adapter.RecoveryOptions{MaxDisconnection: time.Minute}},
+			Recovery: &socketio.Recovery{MaxDisconnection: time.Minute},
 			Adapter:  redisstreams.New(client, &redisstreams.Options{ClusterOptions: adapter.ClusterOptions{OffsetTimeout: patience}}),
 		})
 		t.Cleanup(func() {

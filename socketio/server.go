@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"path"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,55 +13,18 @@ import (
 	"github.com/myriad-rt/myriad/engineio"
 	"github.com/myriad-rt/myriad/internal/wheel"
 	"github.com/myriad-rt/myriad/namespace"
-	"github.com/myriad-rt/myriad/socketio/parser"
-)
-
-// What handlers use, so that a program needs to import this package only.
-type (
-	// Namespace is a set of sockets with middleware, handlers and rooms of its own.
-	Namespace = namespace.Namespace
-	// Socket is one client in one namespace.
-	Socket = namespace.Socket
-	// Event is an event that a client has sent.
-	Event = namespace.Event
-	// Broadcast is a selection of sockets.
-	Broadcast = namespace.Broadcast
-	// RemoteSocket is a socket of any node, as FetchSockets finds it.
-	RemoteSocket = namespace.RemoteSocket
-	// Handshake is how a socket came to be.
-	Handshake = namespace.Handshake
-	// DisconnectReason says why a socket was disconnected.
-	DisconnectReason = namespace.DisconnectReason
-	// ConnectError is returned by middleware to refuse a connection with data.
-	ConnectError = namespace.ConnectError
-	// BindError says that the arguments of an event do not fit a typed handler.
-	BindError = namespace.BindError
-	// Args is a list of arguments: of an event, or of an acknowledgement.
-	Args = parser.Args
-	// Value is one received argument.
-	Value = parser.Value
-	// Session is the Engine.IO session of a client.
-	Session = engineio.Session
-	// ServerEvent is an event that another node of a cluster has emitted.
-	ServerEvent = namespace.ServerEvent
-	// CORS, Cookie, Hooks, PerMessageDeflate, HTTPCompression and ConnectionError belong to Options.
-	CORS              = engineio.CORS
-	Cookie            = engineio.Cookie
-	Hooks             = engineio.Hooks
-	HTTPCompression   = engineio.HTTPCompression
-	PerMessageDeflate = engineio.PerMessageDeflate
-	ConnectionError   = engineio.ConnectionError
 )
 
 // Server is a Socket.IO server and, at once, its namespace "/". It is an [http.Handler]. All methods are safe
 // for concurrent use.
 type Server struct {
-	*Namespace // "/"
+	*space // of the namespace "/"
 
 	opts      *Options
 	path      string // what the path of a request begins with
 	engine    *engineio.Server
-	registry  *namespace.Registry
+	registry  *namespace.Registry[*Namespace]
+	root      *Namespace // "/"
 	files     *clientFiles
 	wheel     *wheel.Wheel // time-outs for joining a namespace
 	turns     turns
@@ -82,17 +44,19 @@ func NewServer(opts *Options) *Server {
 	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime}
 	s.listeners.grace = defaultCloseGrace
 	s.decoders.New = func() any { return o.Parser.NewDecoder() }
-	if !o.NoTrailingSlash {
+	if !o.DisableTrailingSlash {
 		s.path += "/"
 	}
-	s.registry = namespace.NewRegistry(namespace.Config{
-		Parser: o.Parser, Adapter: o.Adapter, Logger: o.Logger,
-		Recovery:                 o.Recovery.kept(),
-		RecoverThroughMiddleware: o.Recovery != nil && o.Recovery.RunMiddleware,
-		DropEmptyChildren:        o.DropEmptyNamespaces,
+	s.registry = namespace.NewRegistry(namespace.Options[*Namespace]{
+		New:        s.newNamespace,
+		Close:      func(ctx context.Context, n *Namespace) error { return n.adapter.Close(ctx) },
+		DropEmpty:  o.DropEmptyNamespaces,
+		MaxDynamic: max(o.MaxDynamicNamespaces, 0),
+		Logger:     o.Logger,
 	})
-	s.Namespace = s.registry.Of("/")
-	if o.Recovery != nil && !s.Namespace.Recovers() {
+	s.root = s.registry.Of("/")
+	s.space = &s.root.space
+	if o.Recovery != nil && !s.Recovers() {
 		o.Logger.Warn("the adapter cannot restore sessions: clients begin anew when they lose their connection")
 	}
 	engine, err := engineio.NewServer(o.engine(s.accept))
@@ -121,14 +85,6 @@ func (s *Server) accept(session *engineio.Session) engineio.Handler {
 // missing; "" is "/".
 func (s *Server) Of(name string) *Namespace { return s.registry.Of(name) }
 
-// OfPattern returns a parent of all namespaces whose names match pattern. See [namespace.Registry.OfPattern].
-func (s *Server) OfPattern(pattern *regexp.Regexp) *Namespace { return s.registry.OfPattern(pattern) }
-
-// OfFunc returns a parent of all namespaces that allow accepts. See [namespace.Registry.OfFunc].
-func (s *Server) OfFunc(allow func(name string, auth Value) (bool, error)) *Namespace {
-	return s.registry.OfFunc(allow)
-}
-
 // Namespaces returns the namespaces, without the parents of dynamic ones, in the order of their creation.
 func (s *Server) Namespaces() []*Namespace { return s.registry.All() }
 
@@ -137,13 +93,15 @@ func (s *Server) Lookup(name string) (*Namespace, bool) { return s.registry.Look
 
 // OnNewNamespace registers f to be called with each namespace that is created from now on. Node.js: event
 // new_namespace.
-func (s *Server) OnNewNamespace(f func(*Namespace)) { s.registry.OnNew(f) }
+func (s *Server) OnNewNamespace(f func(*Namespace)) {
+	if f == nil {
+		panic("socketio: nil function")
+	}
+	s.registry.OnNew(f)
+}
 
 // Engine returns the Engine.IO layer.
 func (s *Server) Engine() *engineio.Server { return s.engine }
-
-// SessionOf returns the Engine.IO session that carries a socket.
-func SessionOf(s *Socket) *Session { return s.Client().(*client).session }
 
 // ServeHTTP implements [http.Handler]. It never blocks longer than the request lasts: a WebSocket
 // connection is taken over, and ServeHTTP returns.
@@ -209,8 +167,8 @@ func (s *Server) close(ctx context.Context, engine, listeners func() error) erro
 	s.closing.Store(true)
 	for _, n := range s.registry.All() {
 		for _, socket := range n.Sockets() {
-			if namespace.Disconnect(socket, namespace.ServerShuttingDown, nil) {
-				socket.Client().Schedule()
+			if socket.end(ServerShuttingDown, nil) {
+				socket.client.schedule()
 			}
 		}
 	}

@@ -8,13 +8,13 @@ import (
 )
 
 // Clients of Socket.IO v1 and v2 differ from later ones in that they are in the namespace "/" without asking
-// for it, and in that they give parameters for others as a query behind the name. Package namespace sees to what
-// they are told.
+// for it, and in that they give parameters for others as a query behind the name. See also [Socket.connectData] and
+// [Socket.refuse].
 
 // joinImplicitly makes a socket in "/" for a client that has just opened its session.
 func (c *client) joinImplicitly() {
-	c.join(c.server.Namespace, nil)
-	c.Schedule()
+	c.join(c.server.root, nil)
+	c.schedule()
 }
 
 // splitNamespace takes the namespace of a packet apart as the reference does, which reads it as a URL. For a

@@ -38,8 +38,8 @@ func (t *turns) end() {
 	}
 }
 
-// ClaimVolatile implements [namespace.Client].
-func (c *client) ClaimVolatile() bool {
+// claimVolatile reports whether a volatile message may be sent now. If so, one is expected to be.
+func (c *client) claimVolatile() bool {
 	if !c.session.Writable() {
 		return false
 	}

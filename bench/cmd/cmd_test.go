@@ -215,7 +215,7 @@ Duration: 8s, Total samples = 900ms
              github.com/myriad-rt/myriad/engineio.(*heartbeat).Expire
 -----------+-----
      0.30s   runtime.mapaccess1 (inline)
-             github.com/myriad-rt/myriad/namespace.(*Socket).run
+             github.com/myriad-rt/myriad/socketio.(*Socket).run
 -----------+-----
      200ms   runtime.mstart
 -----------+-----
@@ -225,7 +225,7 @@ Duration: 8s, Total samples = 900ms
 		t.Fatal(err)
 	}
 	want := make([]float64, len(parts)+1)
-	want[0], want[partOf("github.com/myriad-rt/myriad/namespace.")], want[otherPart] = 0.5, 0.3, 0.2
+	want[0], want[partOf("github.com/myriad-rt/myriad/socketio.")], want[otherPart] = 0.5, 0.3, 0.2
 	for i := range want {
 		if math.Abs(shares[i]-want[i]) > 1e-9 {
 			t.Errorf("got %v, want %v", shares, want)

@@ -172,6 +172,14 @@ func reserved(name []byte) bool {
 	return false
 }
 
+// ReservedEventError reports an event whose name has a meaning of its own and cannot be emitted.
+type ReservedEventError struct{ Event string }
+
+// Error implements error.
+func (e *ReservedEventError) Error() string {
+	return fmt.Sprintf("parser: %q is a reserved event name", e.Event)
+}
+
 // ReservedServerEvent reports whether name cannot be the name of an event that servers emit for each other.
 func ReservedServerEvent(name string) bool {
 	switch name {

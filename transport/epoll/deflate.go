@@ -31,9 +31,9 @@ type PerMessageDeflate struct {
 	// ServerNoContextTakeover compresses each message on its own: a broadcast is then compressed once
 	// for all, and connections keep no context. Node.js: perMessageDeflate.serverNoContextTakeover.
 	ServerNoContextTakeover bool
-	// RefuseServerNoContextTakeover does not accept offers of clients that ask for it. Node.js:
+	// DisableServerNoContextTakeover does not accept offers of clients that ask for it. Node.js:
 	// perMessageDeflate.serverNoContextTakeover: false.
-	RefuseServerNoContextTakeover bool
+	DisableServerNoContextTakeover bool
 	// ClientNoContextTakeover has clients compress each message on its own, so that nothing of what they
 	// sent is kept. Node.js: perMessageDeflate.clientNoContextTakeover.
 	ClientNoContextTakeover bool

@@ -101,7 +101,7 @@ func (o *PerMessageDeflate) negotiate(r *http.Request) (*extension, *HandshakeEr
 
 // acceptable reports whether an offer agrees with the options.
 func (o *PerMessageDeflate) acceptable(e *extension) bool {
-	if o.RefuseServerNoContextTakeover && e.value[serverNoContextTakeover] != 0 {
+	if o.DisableServerNoContextTakeover && e.value[serverNoContextTakeover] != 0 {
 		return false
 	}
 	if bits := e.value[serverMaxWindowBits]; bits != 0 && (o.ServerMaxWindowBits < 0 || o.ServerMaxWindowBits > bits) {

@@ -52,7 +52,7 @@ func optionsOf(t *testing.T, from map[string]any) *PerMessageDeflate {
 	for name, v := range from {
 		switch name {
 		case "serverNoContextTakeover":
-			o.ServerNoContextTakeover, o.RefuseServerNoContextTakeover = v == true, v == false
+			o.ServerNoContextTakeover, o.DisableServerNoContextTakeover = v == true, v == false
 		case "clientNoContextTakeover":
 			o.ClientNoContextTakeover = v == true
 		case "serverMaxWindowBits":

@@ -18,7 +18,6 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/compat-tests/cluster/backend"
-	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
@@ -102,10 +101,10 @@ type result struct {
 }
 
 type description struct {
-	ID        string                     `json:"id"`
-	Rooms     []string                   `json:"rooms"`
-	Data      any                        `json:"data"`
-	Handshake namespace.HandshakeDetails `json:"handshake"`
+	ID        string                    `json:"id"`
+	Rooms     []string                  `json:"rooms"`
+	Data      any                       `json:"data"`
+	Handshake socketio.HandshakeDetails `json:"handshake"`
 }
 
 func serve(io *socketio.Server) {

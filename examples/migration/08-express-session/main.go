@@ -53,13 +53,13 @@ func main() {
 	// Value is asked once for each client, with the request of its handshake.
 	server := socketio.NewServer(&socketio.Options{Value: func(r *http.Request) any { return sessionOf(r) }})
 	server.Use(func(s *socketio.Socket) error {
-		if socketio.SessionOf(s).Value().(*session) == nil {
+		if s.Session().Value().(*session) == nil {
 			return errors.New("please log in")
 		}
 		return nil
 	})
 	server.OnConnect(func(s *socketio.Socket) {
-		mine := socketio.SessionOf(s).Value().(*session)
+		mine := s.Session().Value().(*session)
 		s.Join("session:" + mine.id)
 		s.On("whoami", func(e *socketio.Event) { e.Ack(mine.user) })
 	})

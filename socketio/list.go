@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ type list[F any] struct {
 // add panics if missing is true: the caller tells whether f is nil.
 func (l *list[F]) add(f F, missing bool) {
 	if missing {
-		panic("namespace: nil function")
+		panic("socketio: nil function")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -33,7 +33,7 @@ func (l *list[F]) all() []F {
 // prepend is add in front of the others.
 func (l *list[F]) prepend(f F, missing bool) {
 	if missing {
-		panic("namespace: nil function")
+		panic("socketio: nil function")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 
 // Recovers reports whether clients that lose their connection can resume their session: that is on, and the adapter
 // is able to.
-func (n *Namespace) Recovers() bool {
-	return n.registry.config.Recovery != nil && n.adapter.Recovers()
+func (n *space) Recovers() bool {
+	return n.server.opts.Recovery != nil && n.adapter.Recovers()
 }
 
 // resumes returns the secret and the offset with which the client asks for its old session, or nothing if it
@@ -35,7 +35,6 @@ func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string
 	if pid == "" {
 		return nil, false
 	}
-	config := &s.ns.registry.config
 	err := s.ns.adapter.RestoreSession(context.Background(), pid, offset, func(r *adapter.Restored) {
 		if s.status.state() != statePending {
 			return
@@ -50,10 +49,10 @@ func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string
 			_ = s.write(p, false)
 		}
 		rooms = r.Rooms
-		if opened = !hasMiddleware || !config.RecoverThroughMiddleware; opened {
+		if opened = !hasMiddleware || !s.ns.server.opts.Recovery.RunMiddleware; opened {
 			// Whatever the client sends when it hears of its connection is queued behind the handlers for that.
 			open := make(chan bool, 1)
-			s.client.Queue().Push(func() {
+			s.client.queue.push(func() {
 				if <-open {
 					s.connected()
 				}
@@ -64,7 +63,7 @@ func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string
 	})
 	if err != nil {
 		// Adapters tell the operator at a bounded rate.
-		s.ns.registry.logger.Debug("session cannot be restored", "namespace", s.ns.name, "err", err)
+		s.ns.server.opts.Logger.Debug("session cannot be restored", "namespace", s.ns.name, "err", err)
 	}
 	return rooms, opened
 }
@@ -85,6 +84,6 @@ func (s *Socket) persist(reason DisconnectReason) {
 	}
 	err := s.ns.adapter.PersistSession(&adapter.Session{ID: s.id, PID: s.more().pid, Rooms: s.Rooms(), Data: s.Data()})
 	if err != nil {
-		s.ns.registry.logger.Debug("session cannot be kept", "namespace", s.ns.name, "socket", s.id, "err", err)
+		s.ns.server.opts.Logger.Debug("session cannot be kept", "namespace", s.ns.name, "socket", s.id, "err", err)
 	}
 }

@@ -1,15 +1,14 @@
-package namespace
+package socketio
 
 import (
-	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 // ackWaiter waits for one acknowledgement: by a function, or by a channel with room for it, which is closed if
 // the socket leaves first.
 type ackWaiter struct {
-	do     func(parser.Args)
-	answer chan<- parser.Args
+	do     func(Args)
+	answer chan<- Args
 }
 
 // expect registers w for the acknowledgement id. It reports false if the socket has left.
@@ -27,12 +26,7 @@ func (s *Socket) expect(id uint64, w ackWaiter) bool {
 	return true
 }
 
-// ExpectAck implements [adapter.Socket].
-func (s *Socket) ExpectAck(id uint64, ack func(parser.Args)) { s.expect(id, ackWaiter{do: ack}) }
-
-// DropAck implements [adapter.Socket].
-func (s *Socket) DropAck(id uint64) { s.takeAck(id) }
-
+// takeAck returns who waits for the acknowledgement id, and forgets it.
 func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
 	x := s.extra.Load()
 	if x == nil {
@@ -45,15 +39,15 @@ func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
 	return w, ok
 }
 
-// HandleAck hands an ACK packet of the client to whoever waits for it; p is not kept, apart from its
+// handleAck hands an ACK packet of the client to whoever waits for it; p is not kept, apart from its
 // attachments. An id that nobody waits for is ignored. It does not block and is not part of the queue, so
 // that a handler may wait for an acknowledgement.
-func HandleAck(s *Socket, p *parser.Packet) {
+func (s *Socket) handleAck(p *parser.Packet) {
 	w, ok := s.takeAck(p.ID)
 	if !ok {
 		return
 	}
-	args := parser.Args{Data: append([]byte(nil), p.Data...), Attachments: p.Attachments}
+	args := Args{Data: append([]byte(nil), p.Data...), Attachments: p.Attachments}
 	if w.do != nil {
 		w.do(args)
 	} else {
@@ -86,5 +80,3 @@ func (s *Socket) sendAck(id uint64, args []any) error {
 	}
 	return s.write(&o.packet, false)
 }
-
-var _ adapter.Socket = (*Socket)(nil)

@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 // ServerEvent is an event that another node of the cluster has emitted with ServerSideEmit.
 type ServerEvent struct {
 	name string
-	args parser.Args
+	args Args
 	once sync.Once
-	ack  func(parser.Args)
+	ack  func(Args)
 }
 
 // Name returns the name of the event.
 func (e *ServerEvent) Name() string { return e.name }
 
 // Args returns the arguments, without the name.
-func (e *ServerEvent) Args() parser.Args { return e.args }
+func (e *ServerEvent) Args() Args { return e.args }
 
 // Bind stores the arguments in the values that dst points to.
 func (e *ServerEvent) Bind(dst ...any) error { return e.args.Bind(dst...) }
@@ -37,7 +37,7 @@ func (e *ServerEvent) Ack(args ...any) error {
 	err = ErrAcked
 	e.once.Do(func() {
 		err = nil
-		e.ack(parser.Args{Data: data, Attachments: attachments})
+		e.ack(Args{Data: data, Attachments: attachments})
 	})
 	return err
 }
@@ -56,7 +56,7 @@ func checkServerEvent(name string) error {
 
 // ServerSideEmit sends an event to the other nodes of the cluster, where OnServerEvent receives it. It
 // does not wait for them.
-func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+func (n *space) ServerSideEmit(event string, args ...any) error {
 	packed, err := serverArgs(event, args)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and returns the first argument of
 // the answer of each. When ctx ends the wait it returns those that came, and an error.
-func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]parser.Args, error) {
+func (n *space) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	packed, err := serverArgs(event, args)
 	if err != nil {
 		return nil, err
@@ -74,21 +74,21 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 	return n.adapter.ServerSideEmitWithAck(ctx, packed)
 }
 
-func serverArgs(event string, args []any) (parser.Args, error) {
+func serverArgs(event string, args []any) (Args, error) {
 	if err := checkServerEvent(event); err != nil {
-		return parser.Args{}, err
+		return Args{}, err
 	}
 	data, attachments, err := parser.AppendEvent(nil, nil, event, args...)
-	return parser.Args{Data: data, Attachments: attachments}, err
+	return Args{Data: data, Attachments: attachments}, err
 }
 
 // OnServerEvent registers f for an event that other nodes emit with ServerSideEmit. It may block.
-func (n *Namespace) OnServerEvent(event string, f func(*ServerEvent)) {
+func (n *space) OnServerEvent(event string, f func(*ServerEvent)) {
 	if err := checkServerEvent(event); err != nil {
 		panic(err.Error())
 	}
 	if f == nil {
-		panic("namespace: nil event handler")
+		panic("socketio: nil event handler")
 	}
 	h := &n.serverEvents
 	h.mu.Lock()
@@ -100,12 +100,12 @@ func (n *Namespace) OnServerEvent(event string, f func(*ServerEvent)) {
 }
 
 // serverSideEvent hands an event of another node to its handlers.
-func (n *Namespace) serverSideEvent(args parser.Args, ack func(parser.Args)) {
+func (n *space) serverSideEvent(args Args, ack func(Args)) {
 	name, rest, ok := parser.EventName(args.Data)
 	if !ok {
 		return
 	}
-	e := &ServerEvent{name: string(name), args: parser.Args{Data: rest, Attachments: args.Attachments}, ack: ack}
+	e := &ServerEvent{name: string(name), args: Args{Data: rest, Attachments: args.Attachments}, ack: ack}
 	h := &n.serverEvents
 	h.mu.Lock()
 	fs := h.byName[e.name]

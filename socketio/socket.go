@@ -1,18 +1,14 @@
-package namespace
+package socketio
 
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/internal/ident"
-	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // The states of a socket:
@@ -39,9 +35,9 @@ var socketIDs ident.Source
 // Handlers registered on a socket take memory for as long as it is connected; those of a namespace
 // serve all of its sockets.
 type Socket struct {
-	member adapter.Member
+	record adapter.Member // the adapter's
 	ns     *Namespace
-	client Client
+	client *client
 	id     string
 	auth   *string // the payload of CONNECT; nil if there was none
 	status status
@@ -87,7 +83,7 @@ func (s *status) issued() time.Time { return time.UnixMilli(int64(s.word.Load() 
 // extra is what few sockets have. It is made when it is first needed.
 type extra struct {
 	handlers      handlers
-	outgoing      list[func(event string, args parser.Args)]
+	outgoing      list[func(event string, args Args)]
 	middleware    list[func(*Event) error]
 	disconnecting list[func(DisconnectReason)]
 	disconnect    list[func(DisconnectReason)]
@@ -105,7 +101,7 @@ type extra struct {
 }
 
 // newSocket returns a socket that is not yet connected.
-func newSocket(n *Namespace, c Client, auth []byte) *Socket {
+func newSocket(n *Namespace, c *client, auth []byte) *Socket {
 	s := &Socket{ns: n, client: c}
 	s.status.word.Store(uint64(time.Now().UnixMilli()) << issuedShift)
 	if len(auth) > 0 {
@@ -113,12 +109,12 @@ func newSocket(n *Namespace, c Client, auth []byte) *Socket {
 		s.auth = &kept
 	}
 	switch {
-	case c.Protocol() != 3:
+	case c.session.Protocol() != 3:
 		s.id = socketIDs.New()
 	case n.name == "/":
-		s.id = c.SessionID()
+		s.id = c.session.ID()
 	default:
-		s.id = n.name + "#" + c.SessionID()
+		s.id = n.name + "#" + c.session.ID()
 	}
 	if n.Recovers() {
 		s.more().pid = socketIDs.New()
@@ -142,8 +138,9 @@ func (s *Socket) ID() string { return s.id }
 // Namespace returns the namespace that the socket belongs to.
 func (s *Socket) Namespace() *Namespace { return s.ns }
 
-// Client returns the session that carries the socket, and others of the same client.
-func (s *Socket) Client() Client { return s.client }
+// Session returns the Engine.IO session that carries the socket, and the client's sockets in other namespaces.
+// Node.js: socket.conn.
+func (s *Socket) Session() *Session { return s.client.session }
 
 // Handshake returns how the socket came to be.
 func (s *Socket) Handshake() *Handshake {
@@ -151,7 +148,7 @@ func (s *Socket) Handshake() *Handshake {
 	if s.auth != nil {
 		auth = *s.auth
 	}
-	return &Handshake{Request: s.client.Request(), Auth: parser.Value{Data: []byte(auth)}, Time: s.status.issued()}
+	return &Handshake{Request: s.client.session.Request(), Auth: Value{Data: []byte(auth)}, Time: s.status.issued()}
 }
 
 // Connected reports whether the socket is connected. It is not in middleware, and no more when handlers for
@@ -162,8 +159,8 @@ func (s *Socket) Connected() bool {
 	return st >= stateAdmitted && st <= stateLeaving
 }
 
-// Reachable implements [adapter.Socket].
-func (s *Socket) Reachable() bool {
+// reachable reports whether packets may be sent to the socket.
+func (s *Socket) reachable() bool {
 	st := s.status.state()
 	return st == stateAdmitted || st == stateConnected
 }
@@ -181,28 +178,6 @@ func (s *Socket) Context() context.Context {
 		}
 	}
 	return x.ctx
-}
-
-// DisconnectError is the cause with which the context of a socket ends.
-type DisconnectError struct {
-	Reason DisconnectReason
-	Err    error // what went wrong, for TransportError; otherwise nil
-}
-
-// Error implements error.
-func (e *DisconnectError) Error() string {
-	if e.Err != nil {
-		return "namespace: disconnected: " + string(e.Reason) + ": " + e.Err.Error()
-	}
-	return "namespace: disconnected: " + string(e.Reason)
-}
-
-// Unwrap returns Err, or ErrDisconnected if there is none.
-func (e *DisconnectError) Unwrap() error {
-	if e.Err != nil {
-		return e.Err
-	}
-	return ErrDisconnected
 }
 
 // SetData attaches v to the socket. Other nodes of a cluster see it as JSON, with FetchSockets.
@@ -243,18 +218,14 @@ func (s *Socket) Recovered() bool {
 
 // On registers f for an event of this socket. Several handlers for an event are called in the order of
 // registration, after those of the namespace. It panics if f is nil or the name is reserved.
-func (s *Socket) On(event string, f func(*Event)) { s.Handle(event, true, f) }
+func (s *Socket) On(event string, f func(*Event)) { s.handle(event, handler{do: f, keeps: true}) }
 
-// Handle is On with a promise. See [Namespace.Handle].
-func (s *Socket) Handle(event string, keeps bool, f func(*Event)) {
-	mustBeEvent(event)
-	s.more().handlers.add(event, handler{do: f, keeps: keeps})
-}
+// handle implements [Registrar].
+func (s *Socket) handle(event string, h handler) { s.more().handlers.add(event, h) }
 
 // Once registers f for the next event of this name.
 func (s *Socket) Once(event string, f func(*Event)) {
-	mustBeEvent(event)
-	s.more().handlers.add(event, handler{do: f, keeps: true, once: new(sync.Once)})
+	s.handle(event, handler{do: f, keeps: true, once: new(sync.Once)})
 }
 
 // Off removes the handlers for the events that were registered on this socket, or all of them if no event is
@@ -272,12 +243,12 @@ func (s *Socket) OffAny() { s.more().handlers.any.clear() }
 
 // OnAnyOutgoing registers f to be called with every event that is sent to this socket, by Emit or a broadcast,
 // but not with acknowledgements. It must not block, nor keep args, nor emit, unless on another goroutine.
-func (s *Socket) OnAnyOutgoing(f func(event string, args parser.Args)) {
+func (s *Socket) OnAnyOutgoing(f func(event string, args Args)) {
 	s.more().outgoing.add(f, f == nil)
 }
 
 // PrependAnyOutgoing is OnAnyOutgoing in front of what has been registered before.
-func (s *Socket) PrependAnyOutgoing(f func(event string, args parser.Args)) {
+func (s *Socket) PrependAnyOutgoing(f func(event string, args Args)) {
 	s.more().outgoing.prepend(f, f == nil)
 }
 
@@ -298,30 +269,34 @@ func (s *Socket) OnDisconnect(f func(DisconnectReason)) { s.more().disconnect.ad
 func (s *Socket) OnError(f func(error)) { s.more().errors.add(f, f == nil) }
 
 // Join puts the socket into rooms. Joining twice is harmless; after disconnecting it does nothing. It
-// returns [adapter.ErrTooManyRooms] if the socket would be in more rooms than allowed.
-func (s *Socket) Join(rooms ...string) error { return s.ns.adapter.Add(s, rooms...) }
+// returns ErrTooManyRooms if the socket would be in more rooms than allowed.
+func (s *Socket) Join(rooms ...string) error { return s.ns.adapter.Add((*member)(s), rooms...) }
 
-// Leave takes the socket out of a room.
-func (s *Socket) Leave(room string) { s.ns.adapter.Remove(s, room) }
+// Leave takes the socket out of rooms.
+func (s *Socket) Leave(rooms ...string) {
+	for _, room := range rooms {
+		s.ns.adapter.Remove((*member)(s), room)
+	}
+}
 
 // Rooms returns the rooms that the socket is in, the one named after its id included. There are none after
 // disconnecting.
-func (s *Socket) Rooms() []string { return s.ns.adapter.Rooms(s) }
+func (s *Socket) Rooms() []string { return s.ns.adapter.Rooms((*member)(s)) }
 
 // Disconnect takes the socket out of its namespace. If closeConn is true it does the same to the client's
 // sockets in other namespaces and closes the connection. Handlers for disconnection run on the client's
 // queue: when called from another handler, after that has returned. Calling it twice is harmless; it
 // does nothing in middleware.
 func (s *Socket) Disconnect(closeConn bool) {
-	if !s.Reachable() {
+	if !s.reachable() {
 		return
 	}
 	if closeConn {
-		s.client.DisconnectAll()
+		s.client.disconnectAll()
 		return
 	}
-	if Disconnect(s, ServerNamespaceDisconnect, nil) {
-		s.client.Schedule()
+	if s.end(ServerNamespaceDisconnect, nil) {
+		s.client.schedule()
 	}
 }
 
@@ -337,7 +312,7 @@ func (s *Socket) Emit(event string, args ...any) error { return s.emitter().Emit
 
 // EmitWithAck sends an event and waits for the client's acknowledgement, which it returns. It may be called
 // from a handler. It returns ctx's error when that ends, and ErrDisconnected if the client leaves first.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (parser.Args, error) {
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	return s.emitter().EmitWithAck(ctx, event, args...)
 }
 
@@ -366,243 +341,3 @@ func (s *Socket) Except(rooms ...string) Broadcast { return s.emitter().Broadcas
 
 // Local selects all sockets of this node but this one.
 func (s *Socket) Local() Broadcast { return s.emitter().Broadcast().Local() }
-
-// Member implements [adapter.Socket].
-func (s *Socket) Member() *adapter.Member { return &s.member }
-
-// Deliver implements [adapter.Socket].
-func (s *Socket) Deliver(p *parser.Packet, m *transport.Message, f adapter.Flags) {
-	if s.status.state() == stateAdmitted {
-		s.client.Queue().awaitOpening()
-	}
-	if f.Volatile && !s.client.ClaimVolatile() {
-		return
-	}
-	s.tellOutgoing(p)
-	// The client sees to a failing connection itself.
-	_ = s.client.Send(m)
-}
-
-// Describe implements [adapter.Socket].
-func (s *Socket) Describe() adapter.Description {
-	d := adapter.Description{ID: s.id, Data: json.RawMessage("{}")}
-	var err error
-	if d.Handshake, err = json.Marshal(s.Handshake().Details()); err != nil {
-		s.ns.registry.logger.Warn("handshake cannot be encoded", "socket", s.id, "err", err)
-	}
-	if v := s.Data(); v != nil {
-		if data, err := json.Marshal(v); err == nil {
-			d.Data = data
-		} else {
-			s.ns.registry.logger.Warn("socket data cannot be encoded", "socket", s.id, "err", err)
-		}
-	}
-	return d
-}
-
-// Emitter sends events to one socket in a way of its own. It is an immutable value, as a [Broadcast] is.
-type Emitter struct {
-	s     *Socket
-	flags adapter.Flags
-}
-
-// Volatile drops packets if the client cannot be written to at once.
-func (e Emitter) Volatile() Emitter {
-	e.flags.Volatile = true
-	return e
-}
-
-// Compress says whether transports may compress the packets, which is the default.
-func (e Emitter) Compress(compress bool) Emitter {
-	e.flags.NoCompress = !compress
-	return e
-}
-
-// Timeout bounds the wait for acknowledgements. Zero means no bound beside the context's.
-func (e Emitter) Timeout(d time.Duration) Emitter {
-	e.flags.Timeout = d
-	return e
-}
-
-// Broadcast selects all sockets of the namespace but this one.
-func (e Emitter) Broadcast() Broadcast {
-	return Broadcast{ns: e.s.ns, opts: adapter.Options{Except: []string{e.s.id}, Flags: e.flags}}
-}
-
-// To selects the sockets in any of rooms, without this one.
-func (e Emitter) To(rooms ...string) Broadcast { return e.Broadcast().To(rooms...) }
-
-// Emit is [Socket.Emit].
-func (e Emitter) Emit(event string, args ...any) error {
-	return e.send(event, args, 0, false)
-}
-
-// EmitWithAck is [Socket.EmitWithAck]. It returns [adapter.ErrTimeout] when Timeout ends the wait.
-func (e Emitter) EmitWithAck(ctx context.Context, event string, args ...any) (parser.Args, error) {
-	if e.flags.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, e.flags.Timeout, adapter.ErrTimeout)
-		defer cancel()
-	}
-	id := e.s.ns.nextAckID()
-	answer := make(chan parser.Args, 1)
-	if !e.s.expect(id, ackWaiter{answer: answer}) {
-		return parser.Args{}, ErrDisconnected
-	}
-	defer e.s.DropAck(id)
-	if err := e.send(event, args, id, true); err != nil {
-		return parser.Args{}, err
-	}
-	e.s.client.Uncork()
-	select {
-	case args, ok := <-answer:
-		if !ok {
-			return parser.Args{}, ErrDisconnected
-		}
-		return args, nil
-	case <-ctx.Done():
-		return parser.Args{}, context.Cause(ctx)
-	}
-}
-
-func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
-	s := e.s
-	if err := checkEvent(event); err != nil {
-		return err
-	}
-	if s.status.state() >= stateLeaving {
-		return ErrDisconnected
-	}
-	o := outgoing.Get().(*outgoingPacket)
-	defer o.release()
-	data, attachments, err := parser.AppendEvent(o.data[:0], nil, event, args...)
-	if err != nil {
-		return err
-	}
-	o.data = data
-	o.packet = parser.Packet{
-		Type: parser.Event, Namespace: s.ns.name, ID: id, HasID: hasID, Data: data, Attachments: attachments,
-	}
-	if s.ns.Recovers() && !hasID && !e.flags.Volatile {
-		// Whoever broadcasts stores the packet for a client that is about to lose its connection.
-		return s.ns.adapter.Broadcast(&o.packet, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
-	}
-	if e.flags.Volatile && !s.client.ClaimVolatile() {
-		return nil
-	}
-	s.tellOutgoing(&o.packet)
-	return s.write(&o.packet, e.flags.NoCompress)
-}
-
-// outgoingPacket is a packet on its way out with the buffer of its payload.
-type outgoingPacket struct {
-	packet parser.Packet
-	data   []byte
-}
-
-var outgoing = sync.Pool{New: func() any { return new(outgoingPacket) }}
-
-// maxPooledData is the size of the largest payload whose buffer is kept for another one.
-const maxPooledData = 64 << 10
-
-func (o *outgoingPacket) release() {
-	if cap(o.data) > maxPooledData {
-		o.data = nil
-	}
-	o.packet = parser.Packet{}
-	outgoing.Put(o)
-}
-
-// write encodes p and sends it to the client.
-func (s *Socket) write(p *parser.Packet, noCompress bool) error {
-	m, err := s.ns.encode(p)
-	if err != nil {
-		return err
-	}
-	defer m.Release()
-	m.NoCompress = noCompress
-	return s.client.Send(m)
-}
-
-func (s *Socket) tellOutgoing(p *parser.Packet) {
-	x := s.extra.Load()
-	if x == nil {
-		return
-	}
-	if fs := x.outgoing.all(); len(fs) > 0 {
-		defer func() {
-			// Whoever sends, a broadcast perhaps, is not to blame.
-			if p := recover(); p != nil {
-				s.client.Fail(s, p, debug.Stack())
-			}
-		}()
-		name, _, _ := parser.EventName(p.Data)
-		for _, f := range fs {
-			f(string(name), p.Args())
-		}
-	}
-}
-
-// dispatch hands an event of the client to whoever wants it. It runs on the client's queue.
-func (s *Socket) dispatch(e *Event) {
-	if !s.listens() {
-		return
-	}
-	x := s.extra.Load()
-	for _, f := range s.ns.handlers.any.all() {
-		e.kept = true
-		f(e)
-	}
-	if x != nil {
-		for _, f := range x.handlers.any.all() {
-			e.kept = true
-			f(e)
-		}
-		for _, f := range x.middleware.all() {
-			e.kept = true
-			if err := f(e); err != nil {
-				HandleError(s, err)
-				return
-			}
-		}
-	}
-	if !s.listens() || e.name == nil {
-		return
-	}
-	s.call(&s.ns.handlers, e)
-	if x != nil {
-		s.call(&x.handlers, e)
-	}
-}
-
-func (s *Socket) listens() bool { return s.status.state() != stateGone && !s.status.marked(deaf) }
-
-func (s *Socket) call(h *handlers, e *Event) {
-	list := h.named(e.name)
-	for _, f := range list {
-		if f.once != nil {
-			list = h.removeOnce(e.name, list)
-			break
-		}
-	}
-	for _, f := range list {
-		if f.keeps {
-			e.kept = true
-		}
-		f.do(e)
-	}
-}
-
-// HandleError tells the error handlers of s what went wrong.
-func HandleError(s *Socket, err error) {
-	s.ns.registry.logger.LogAttrs(context.Background(), slog.LevelDebug, "socket error",
-		slog.String("namespace", s.ns.name), slog.String("socket", s.id), slog.Any("err", err))
-	for _, f := range s.ns.errors.all() {
-		f(s, err)
-	}
-	if x := s.extra.Load(); x != nil {
-		for _, f := range x.errors.all() {
-			f(err)
-		}
-	}
-}

@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"context"
@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
 	"github.com/myriad-rt/myriad/transport"
 )
-
-// Middleware decides whether a socket may join a namespace: an error refuses it. See [Namespace.Use].
-type Middleware func(*Socket) error
 
 // Namespace is a set of sockets with middleware, handlers and rooms of its own. All methods are safe for
 // concurrent use.
@@ -21,161 +19,162 @@ type Middleware func(*Socket) error
 // connect, and events that arrive, after the registration. They may block: only the client they are
 // called for waits.
 type Namespace struct {
-	name     string
-	registry *Registry
-	adapter  adapter.Adapter
-	parent   *parent         // nil unless the name matches a pattern or function
-	dynamic  bool            // it was created because a client asked for it
-	held     int             // by sockets that come, are there or go; guarded by the registry
-	told     <-chan struct{} // closed when the functions of OnNew have returned; nil if there are none
-	ackID    atomic.Uint64
+	space
+}
+
+// space is what a [Namespace] and a [Server], which is the namespace "/", have in common.
+type space struct {
+	server  *Server
+	name    string
+	entry   *namespace.Entry[*Namespace]  // nil for the parent of dynamic namespaces
+	parent  *namespace.Parent[*Namespace] // what such a parent stands for
+	adapter adapter.Adapter
+	ackID   atomic.Uint64
 
 	handlers      handlers
-	middleware    list[Middleware]
+	middleware    list[func(*Socket) error]
 	connect       list[func(*Socket)]
 	disconnecting list[func(*Socket, DisconnectReason)]
 	disconnect    list[func(*Socket, DisconnectReason)]
 	errors        list[func(*Socket, error)]
-	rooms         list[func(adapter.RoomEvent)]
+	rooms         list[func(RoomEvent)]
 	serverEvents  serverHandlers
 }
 
+// newNamespace makes the namespace of e.
+func (s *Server) newNamespace(e *namespace.Entry[*Namespace]) *Namespace {
+	n := &Namespace{space{server: s, name: e.Name(), entry: e}}
+	n.adapter = s.opts.Adapter((*node)(&n.space))
+	if p := e.Parent(); p != nil {
+		n.inherit(p.Namespace())
+	}
+	return n
+}
+
 // Name returns the name with its leading slash.
-func (n *Namespace) Name() string { return n.name }
+func (n *space) Name() string { return n.name }
 
 // Adapter returns the adapter of the namespace.
-func (n *Namespace) Adapter() adapter.Adapter { return n.adapter }
+func (n *space) Adapter() adapter.Adapter { return n.adapter }
 
 // Use adds a middleware. Middleware runs in the order of registration for each socket that asks to join,
 // before the socket is connected, outside the client's queue. The first error refuses the socket, as
 // CONNECT_ERROR with the error's text, or with what a *ConnectError says. The client's connection stays open.
-func (n *Namespace) Use(m Middleware) { n.middleware.add(m, m == nil) }
+func (n *space) Use(m func(*Socket) error) { n.middleware.add(m, m == nil) }
 
 // OnConnect registers f to be called with each socket that has connected.
-func (n *Namespace) OnConnect(f func(*Socket)) { n.connect.add(f, f == nil) }
+func (n *space) OnConnect(f func(*Socket)) { n.connect.add(f, f == nil) }
 
 // OnDisconnecting registers f to be called when a socket of the namespace is about to leave its rooms.
-func (n *Namespace) OnDisconnecting(f func(*Socket, DisconnectReason)) {
+func (n *space) OnDisconnecting(f func(*Socket, DisconnectReason)) {
 	n.disconnecting.add(f, f == nil)
 }
 
 // OnDisconnect registers f to be called when a socket of the namespace has disconnected.
-func (n *Namespace) OnDisconnect(f func(*Socket, DisconnectReason)) { n.disconnect.add(f, f == nil) }
+func (n *space) OnDisconnect(f func(*Socket, DisconnectReason)) { n.disconnect.add(f, f == nil) }
 
 // OnError registers f to be called with what goes wrong with a socket of the namespace: an error of an
 // event middleware, a *BindError, or a packet of the client that cannot be parsed.
-func (n *Namespace) OnError(f func(*Socket, error)) { n.errors.add(f, f == nil) }
+func (n *space) OnError(f func(*Socket, error)) { n.errors.add(f, f == nil) }
 
 // OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block, nor emit, unless
 // on another goroutine: with recovery, packets may have to wait for the change. If it panics, that is logged.
-func (n *Namespace) OnRoomEvent(f func(adapter.RoomEvent)) { n.rooms.add(f, f == nil) }
+func (n *space) OnRoomEvent(f func(RoomEvent)) { n.rooms.add(f, f == nil) }
 
 // On registers f for an event of any socket of the namespace. Several handlers for an event are called in the
 // order of registration, those of the namespace before those of the socket. It panics if f is nil or the
 // name is reserved.
-func (n *Namespace) On(event string, f func(*Event)) {
-	n.Handle(event, true, f)
-}
+func (n *space) On(event string, f func(*Event)) { n.handle(event, handler{do: f, keeps: true}) }
 
-// Handle is On with a promise: if keeps is false, f does not keep the Event after it has returned, so that
-// its memory can serve again.
-func (n *Namespace) Handle(event string, keeps bool, f func(*Event)) {
-	mustBeEvent(event)
-	n.handlers.add(event, handler{do: f, keeps: keeps})
-}
+// handle implements [Registrar].
+func (n *space) handle(event string, h handler) { n.handlers.add(event, h) }
 
 // Off removes the handlers for the events that were registered with On, or all of them if no
 // event is given.
-func (n *Namespace) Off(events ...string) { n.handlers.remove(events...) }
+func (n *space) Off(events ...string) { n.handlers.remove(events...) }
 
 // OnAny registers f to be called with every event of every socket, before event middleware and handlers.
-func (n *Namespace) OnAny(f func(*Event)) { n.handlers.any.add(f, f == nil) }
+func (n *space) OnAny(f func(*Event)) { n.handlers.any.add(f, f == nil) }
 
 // OffAny removes what OnAny has registered.
-func (n *Namespace) OffAny() { n.handlers.any.clear() }
-
-func mustBeEvent(name string) {
-	if err := checkEvent(name); err != nil {
-		panic(err.Error())
-	}
-}
+func (n *space) OffAny() { n.handlers.any.clear() }
 
 // Emit sends an event to all sockets of the namespace. See [Broadcast.Emit].
-func (n *Namespace) Emit(event string, args ...any) error { return n.all().Emit(event, args...) }
+func (n *space) Emit(event string, args ...any) error { return n.all().Emit(event, args...) }
 
 // EmitWithAck sends an event to all sockets and waits for their acknowledgements. See [Broadcast.EmitWithAck].
-func (n *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]parser.Args, error) {
+func (n *space) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	return n.all().EmitWithAck(ctx, event, args...)
 }
 
-func (n *Namespace) all() Broadcast { return Broadcast{ns: n} }
+func (n *space) all() Broadcast { return Broadcast{ns: n} }
 
 // To selects the sockets in any of rooms.
-func (n *Namespace) To(rooms ...string) Broadcast { return n.all().To(rooms...) }
+func (n *space) To(rooms ...string) Broadcast { return n.all().To(rooms...) }
 
 // In is another word for To.
-func (n *Namespace) In(rooms ...string) Broadcast { return n.all().To(rooms...) }
+func (n *space) In(rooms ...string) Broadcast { return n.all().To(rooms...) }
 
 // Except selects all sockets but those in any of rooms.
-func (n *Namespace) Except(rooms ...string) Broadcast { return n.all().Except(rooms...) }
+func (n *space) Except(rooms ...string) Broadcast { return n.all().Except(rooms...) }
 
 // Local selects all sockets of this node.
-func (n *Namespace) Local() Broadcast { return n.all().Local() }
+func (n *space) Local() Broadcast { return n.all().Local() }
 
 // Volatile selects all sockets, for packets that may be dropped. See [Broadcast.Volatile].
-func (n *Namespace) Volatile() Broadcast { return n.all().Volatile() }
+func (n *space) Volatile() Broadcast { return n.all().Volatile() }
 
 // Compress selects all sockets. See [Broadcast.Compress].
-func (n *Namespace) Compress(compress bool) Broadcast { return n.all().Compress(compress) }
+func (n *space) Compress(compress bool) Broadcast { return n.all().Compress(compress) }
 
 // Timeout selects all sockets. See [Broadcast.Timeout].
-func (n *Namespace) Timeout(d time.Duration) Broadcast { return n.all().Timeout(d) }
+func (n *space) Timeout(d time.Duration) Broadcast { return n.all().Timeout(d) }
 
 // FetchSockets returns the sockets of all nodes.
-func (n *Namespace) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+func (n *space) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	return n.all().FetchSockets(ctx)
 }
 
 // SocketsJoin puts all sockets into rooms.
-func (n *Namespace) SocketsJoin(rooms ...string) error { return n.all().SocketsJoin(rooms...) }
+func (n *space) SocketsJoin(rooms ...string) error { return n.all().SocketsJoin(rooms...) }
 
 // SocketsLeave takes all sockets out of rooms.
-func (n *Namespace) SocketsLeave(rooms ...string) error { return n.all().SocketsLeave(rooms...) }
+func (n *space) SocketsLeave(rooms ...string) error { return n.all().SocketsLeave(rooms...) }
 
 // DisconnectSockets disconnects all sockets. See [Broadcast.DisconnectSockets].
-func (n *Namespace) DisconnectSockets(closeConn bool) error {
+func (n *space) DisconnectSockets(closeConn bool) error {
 	return n.all().DisconnectSockets(closeConn)
 }
 
 // Socket returns the connected socket of this node with this id.
-func (n *Namespace) Socket(id string) (*Socket, bool) {
+func (n *space) Socket(id string) (*Socket, bool) {
 	s, ok := n.adapter.Socket(id)
 	if !ok || !s.Reachable() {
 		return nil, false
 	}
-	return s.(*Socket), true
+	return socketOf(s), true
 }
 
 // Rooms returns the names of the rooms of this node, in no particular order, without those that are named after a
 // socket and hold nobody else.
-func (n *Namespace) Rooms() []string { return n.adapter.RoomNames() }
+func (n *space) Rooms() []string { return n.adapter.RoomNames() }
 
 // Sockets returns the connected sockets of this node, in no particular order.
-func (n *Namespace) Sockets() []*Socket { return n.all().Sockets() }
+func (n *space) Sockets() []*Socket { return n.all().Sockets() }
 
-// node is a Namespace as its adapter sees it.
-type node Namespace
+// node is a namespace as its adapter sees it.
+type node space
 
 var _ adapter.Namespace = (*node)(nil)
 
 func (n *node) Name() string { return n.name }
 
-func (n *node) Recovery() *adapter.RecoveryOptions { return n.registry.config.Recovery }
+func (n *node) Recovery() *adapter.RecoveryOptions { return n.server.opts.Recovery.kept() }
 
-func (n *node) NextAckID() uint64 { return (*Namespace)(n).nextAckID() }
+func (n *node) NextAckID() uint64 { return (*space)(n).nextAckID() }
 
 func (n *node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, error) {
-	m, err := (*Namespace)(n).encode(p)
+	m, err := (*space)(n).encode(p)
 	if err != nil {
 		return nil, err
 	}
@@ -184,20 +183,20 @@ func (n *node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, er
 }
 
 func (n *node) HandleServerSideEmit(args parser.Args, ack func(parser.Args)) {
-	(*Namespace)(n).serverSideEvent(args, ack)
+	(*space)(n).serverSideEvent(args, ack)
 }
 
-func (n *node) HandleRoomEvent(e adapter.RoomEvent) {
+func (n *node) HandleRoomEvent(e RoomEvent) {
 	for _, f := range n.rooms.all() {
 		n.tell(f, e)
 	}
 }
 
 // tell calls f, which may belong to no client, and in the middle of a change that has to be brought to its end.
-func (n *node) tell(f func(adapter.RoomEvent), e adapter.RoomEvent) {
+func (n *node) tell(f func(RoomEvent), e RoomEvent) {
 	defer func() {
 		if p := recover(); p != nil {
-			n.registry.logger.Error("handler of a room event panicked", "namespace", n.name, "room", e.Room,
+			n.server.opts.Logger.Error("handler of a room event panicked", "namespace", n.name, "room", e.Room,
 				"panic", p, "stack", string(debug.Stack()))
 		}
 	}()
@@ -205,12 +204,12 @@ func (n *node) tell(f func(adapter.RoomEvent), e adapter.RoomEvent) {
 }
 
 // nextAckID returns 0 first: ids count from zero, as with the reference.
-func (n *Namespace) nextAckID() uint64 { return n.ackID.Add(1) - 1 }
+func (n *space) nextAckID() uint64 { return n.ackID.Add(1) - 1 }
 
 // encode returns p as a message that is not shared.
-func (n *Namespace) encode(p *parser.Packet) (*transport.Message, error) {
+func (n *space) encode(p *parser.Packet) (*transport.Message, error) {
 	m := transport.NewMessage()
-	text, binary, err := n.registry.parser.Encode(m.Buffer(), p)
+	text, binary, err := n.server.opts.Parser.Encode(m.Buffer(), p)
 	if err != nil {
 		m.Release()
 		return nil, err

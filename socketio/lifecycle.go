@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"errors"
@@ -7,26 +7,27 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// The functions of this file, with HandleAck and HandleError, are what the owner of clients calls. They are
-// not methods of Socket, because they are nothing for applications.
+// hold keeps the namespace while a socket comes, is there or goes.
+func (n *space) hold() bool { return n.entry.Hold() }
 
-// Join makes a socket for a client that asks to join n with this payload of CONNECT, which is copied, and
+// release undoes hold.
+func (n *space) release() { n.entry.Release() }
+
+// newJoined makes a socket for a client that asks to join n with this payload of CONNECT, which is copied, and
 // queues what remains to be done for it: middleware, the answer, connection handlers. It returns nil if n has
 // just been dropped, as empty dynamic namespaces are.
-func Join(n *Namespace, c Client, auth []byte) *Socket {
-	if !n.registry.hold(n) {
+func newJoined(n *Namespace, c *client, auth []byte) *Socket {
+	if !n.hold() {
 		return nil
 	}
 	s := newSocket(n, c, auth)
-	c.Queue().Push(s.admit)
+	c.queue.push(s.admit)
 	return s
 }
 
 // admit runs on the client's queue.
 func (s *Socket) admit() {
-	if s.ns.told != nil {
-		<-s.ns.told // middleware and handlers may just be being registered
-	}
+	s.ns.entry.Wait() // middleware and handlers may just be being registered
 	middleware := s.ns.middleware.all()
 	pid, offset := s.resumes()
 	if len(middleware) == 0 && pid == "" {
@@ -40,12 +41,12 @@ func (s *Socket) admit() {
 		opened, err := false, errInternal
 		defer func() {
 			if err == errInternal && !opened {
-				s.client.Fail(s, recover(), debug.Stack())
+				s.client.panicked(s, recover(), debug.Stack())
 			}
 			if !opened {
-				s.client.Queue().Push(func() { s.admitted(restored, err) })
+				s.client.queue.push(func() { s.admitted(restored, err) })
 			}
-			s.client.Schedule()
+			s.client.schedule()
 		}()
 		if restored, opened = s.restore(pid, offset, len(middleware) > 0); !opened {
 			err = s.runMiddleware(middleware)
@@ -56,7 +57,7 @@ func (s *Socket) admit() {
 // errInternal is what a client is told of middleware that has panicked.
 var errInternal = errors.New("internal error")
 
-func (s *Socket) runMiddleware(middleware []Middleware) error {
+func (s *Socket) runMiddleware(middleware []func(*Socket) error) error {
 	for _, f := range middleware {
 		if s.status.state() != statePending {
 			return nil // the client has gone
@@ -75,20 +76,20 @@ func (s *Socket) admitted(rooms []string, refusal error) {
 	if refusal != nil {
 		there := s.status.move(statePending, stateGone)
 		if there {
-			s.client.Left(s)
+			s.client.left(s)
 			s.lose(ServerNamespaceDisconnect, nil)
 		}
-		s.ns.adapter.RemoveAll(s)
+		s.ns.adapter.RemoveAll((*member)(s))
 		if there { // the client is told when nothing of it is left
 			s.refuse(refusal)
 		}
-		s.ns.registry.release(s.ns)
+		s.ns.release()
 		return
 	}
 	// The client hears of nothing before its handlers for connections have returned, unless they wait: by then it
 	// is in the rooms that they put it into, and whoever it tells of its being there will reach it.
-	s.client.Cork()
-	defer s.client.Uncork()
+	s.client.cork()
+	defer s.client.uncork()
 	if s.open(rooms) {
 		s.connected()
 	}
@@ -98,9 +99,9 @@ func (s *Socket) admitted(rooms []string, refusal error) {
 // be called, even if s has been disconnected by then: the client may have sent events, and has to be seen leaving.
 func (s *Socket) open(rooms []string) bool {
 	n := s.ns
-	_ = n.adapter.Add(s, s.id) // its own room does not count
-	_ = n.adapter.Add(s, rooms...)
-	opening := &s.client.Queue().opening
+	_ = n.adapter.Add((*member)(s), s.id) // its own room does not count
+	_ = n.adapter.Add((*member)(s), rooms...)
+	opening := &s.client.queue.opening
 	opening.Lock()
 	if !s.status.move(statePending, stateAdmitted) {
 		opening.Unlock()
@@ -111,21 +112,21 @@ func (s *Socket) open(rooms []string) bool {
 	if err != nil && !s.Recovered() && s.status.move(stateAdmitted, stateGone) {
 		// The session has ended, which nobody has told s yet. One that is resumed goes on, to be kept again.
 		opening.Unlock()
-		s.client.Left(s)
+		s.client.left(s)
 		s.lose(TransportClose, nil)
 		s.cleanUp()
 		return false
 	}
 	s.status.move(stateAdmitted, stateConnected)
 	opening.Unlock()
-	s.client.Joined(s)
+	s.client.joined()
 	return true
 }
 
 // connectData is the payload of the CONNECT packet that s is told of its ids by. Clients of
 // Socket.IO v2 get none.
 func (s *Socket) connectData() []byte {
-	if s.client.Protocol() == 3 {
+	if s.client.session.Protocol() == 3 {
 		return nil
 	}
 	data := append(make([]byte, 0, 64), `{"sid":"`...)
@@ -147,8 +148,8 @@ func (s *Socket) connected() {
 
 // cleanUp removes what is left of a socket that has never been connected.
 func (s *Socket) cleanUp() {
-	s.ns.adapter.RemoveAll(s)
-	s.ns.registry.release(s.ns)
+	s.ns.adapter.RemoveAll((*member)(s))
+	s.ns.release()
 }
 
 // refuse sends CONNECT_ERROR. Clients of Socket.IO v2 get the data alone, or the message if there is none.
@@ -160,7 +161,7 @@ func (s *Socket) refuse(refusal error) {
 	}
 	payload := func(data any) any {
 		switch {
-		case s.client.Protocol() != 3:
+		case s.client.session.Protocol() != 3:
 			return struct {
 				Message string `json:"message"`
 				Data    any    `json:"data,omitempty"`
@@ -177,24 +178,24 @@ func (s *Socket) refuse(refusal error) {
 		list, _, err = parser.AppendArgs(nil, nil, message)
 	}
 	if err != nil {
-		s.ns.registry.logger.Warn("data of a connect error cannot be encoded", "namespace", s.ns.name, "err", err)
+		s.ns.server.opts.Logger.Warn("data of a connect error cannot be encoded", "namespace", s.ns.name, "err", err)
 		list, _, _ = parser.AppendArgs(nil, nil, payload(nil)) // a string always encodes
 	}
 	// The payload stands in a list of arguments.
 	_ = s.write(&parser.Packet{Type: parser.ConnectError, Namespace: s.ns.name, Data: list[1 : len(list)-1]}, false)
 }
 
-// Disconnect takes s out of its namespace for this reason and, if the server decided it, tells the client.
+// end takes s out of its namespace for this reason and, if the server decided it, tells the client.
 // err says what went wrong, if anything did. The socket is disconnected when it returns; handlers are
 // called, and rooms left, on the client's queue, but whoever waits for the client hears of it at once. It reports
 // whether anything was queued: the caller sees to it that the queue runs.
-func Disconnect(s *Socket, reason DisconnectReason, err error) (queued bool) {
+func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 	for {
 		st := s.status.state()
 		switch st {
 		case statePending:
 			if s.status.move(st, stateGone) {
-				s.client.Left(s)
+				s.client.left(s)
 				s.lose(reason, err)
 				return false // admitted cleans up
 			}
@@ -205,11 +206,11 @@ func Disconnect(s *Socket, reason DisconnectReason, err error) (queued bool) {
 			if reason == ServerNamespaceDisconnect {
 				s.status.mark(deaf)
 			}
-			s.client.Left(s)
+			s.client.left(s)
 			s.lose(reason, err)
 			// A handler that panics in the first does not keep the second from happening.
-			s.client.Queue().Push(func() { s.leaving(reason) })
-			s.client.Queue().Push(func() { s.leave(reason) })
+			s.client.queue.push(func() { s.leaving(reason) })
+			s.client.queue.push(func() { s.leave(reason) })
 			if reason == ServerNamespaceDisconnect {
 				// The client may join again as soon as it hears of this.
 				_ = s.write(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name}, false)
@@ -251,9 +252,9 @@ func (s *Socket) leaving(reason DisconnectReason) {
 // leave runs on the client's queue.
 func (s *Socket) leave(reason DisconnectReason) {
 	n := s.ns
-	defer n.registry.release(n)
+	defer n.release()
 	s.persist(reason)
-	n.adapter.RemoveAll(s)
+	n.adapter.RemoveAll((*member)(s))
 	s.status.move(stateLeaving, stateGone)
 	if !s.status.marked(announced) {
 		return

@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // each once; always without those that are in a room of Except. The id of a socket is the name of a room
 // with that one socket in it.
 type Broadcast struct {
-	ns   *Namespace
+	ns   *space
 	opts adapter.Options
 }
 
@@ -75,10 +75,10 @@ func (b Broadcast) Emit(event string, args ...any) error {
 
 // EmitWithAck sends an event to the selected sockets and waits until each client has acknowledged it. It
 // returns the arguments of each acknowledgement in the order in which they came. When ctx or Timeout ends
-// the wait it returns those that came in time and [adapter.ErrTimeout] or the context's error.
+// the wait it returns those that came in time and ErrTimeout or the context's error.
 //
 // There must be a deadline, in ctx or by Timeout: without one it returns ErrNoDeadline and sends nothing.
-func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]parser.Args, error) {
+func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	if _, ok := ctx.Deadline(); !ok && b.opts.Flags.Timeout <= 0 {
 		return nil, ErrNoDeadline
 	}
@@ -103,7 +103,7 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 func (b Broadcast) Sockets() []*Socket {
 	var sockets []*Socket
 	b.ns.adapter.Each(b.opts, func(s adapter.Socket) bool {
-		sockets = append(sockets, s.(*Socket))
+		sockets = append(sockets, socketOf(s))
 		return true
 	})
 	return sockets
@@ -139,7 +139,7 @@ func eventPacket(ns, event string, args []any) (*parser.Packet, error) {
 
 // RemoteSocket is a socket of any node, as FetchSockets found it.
 type RemoteSocket struct {
-	ns *Namespace
+	ns *space
 	d  adapter.Description
 }
 
@@ -169,13 +169,13 @@ func (r RemoteSocket) self() Broadcast {
 func (r RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }
 
 // EmitWithAck sends an event to the socket and waits for its acknowledgement. There must be a deadline.
-func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (parser.Args, error) {
+func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	answers, err := r.self().EmitWithAck(ctx, event, args...)
 	if err != nil || len(answers) == 0 {
 		if err == nil {
 			err = ErrDisconnected
 		}
-		return parser.Args{}, err
+		return Args{}, err
 	}
 	return answers[0], nil
 }

@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"runtime/debug"
@@ -7,13 +7,13 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
+// queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
 // for use. All methods are safe for concurrent use.
 //
-// A client's packets are parsed and queued as they are read, in batches; Run works them off. While a
-// handler blocks, packets go on being queued; from maxQueued bytes on, PushEvent reports the queue full, and
-// the reader is expected to stop until Run has reported that there is room again.
-type Queue struct {
+// A client's packets are parsed and queued as they are read, in batches; run works them off. While a
+// handler blocks, packets go on being queued; from maxQueued bytes on, pushEvent reports the queue full, and
+// the reader is expected to stop until run has reported that there is room again.
+type queue struct {
 	mu      sync.Mutex
 	last    *task  // whose next is the first; nil if there is none
 	bytes   uint32 // estimate of the memory that waiting events take
@@ -26,7 +26,7 @@ type Queue struct {
 }
 
 // awaitOpening returns when no CONNECT is being written.
-func (q *Queue) awaitOpening() {
+func (q *queue) awaitOpening() {
 	q.opening.Lock()
 	//lint:ignore SA2001 what is waited for is the end of the critical section
 	q.opening.Unlock()
@@ -39,7 +39,7 @@ const (
 	taskCost = 256
 )
 
-// task is one entry of a Queue: an event, or a function.
+// task is one entry of a queue: an event, or a function.
 type task struct {
 	next  *task
 	event Event // if event.socket is set
@@ -66,16 +66,16 @@ func (t *task) recycle() {
 	tasks.Put(t)
 }
 
-// Full reports whether so many events wait that the client should not be read any further.
-func (q *Queue) Full() bool {
+// isFull reports whether so many events wait that the client should not be read any further.
+func (q *queue) isFull() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.full
 }
 
-// PushEvent queues an EVENT packet for s; p is not kept, apart from its attachments. It reports whether
+// pushEvent queues an EVENT packet for s; p is not kept, apart from its attachments. It reports whether
 // the queue has just become full.
-func (q *Queue) PushEvent(s *Socket, p *parser.Packet) (full bool) {
+func (q *queue) pushEvent(s *Socket, p *parser.Packet) (full bool) {
 	t := tasks.Get().(*task)
 	t.event.init(s, p)
 	t.cost = taskCost + uint32(len(p.Data))
@@ -92,8 +92,8 @@ func (q *Queue) PushEvent(s *Socket, p *parser.Packet) (full bool) {
 	return false
 }
 
-// Push queues f.
-func (q *Queue) Push(f func()) {
+// push queues f.
+func (q *queue) push(f func()) {
 	t := tasks.Get().(*task)
 	t.do = f
 	q.mu.Lock()
@@ -101,7 +101,7 @@ func (q *Queue) Push(f func()) {
 	q.pushLocked(t)
 }
 
-func (q *Queue) pushLocked(t *task) {
+func (q *queue) pushLocked(t *task) {
 	t.batch = q.batch
 	q.bytes += t.cost
 	if q.last == nil {
@@ -113,7 +113,7 @@ func (q *Queue) pushLocked(t *task) {
 }
 
 // popLocked takes the first task, or returns nil if there is none.
-func (q *Queue) popLocked() *task {
+func (q *queue) popLocked() *task {
 	if q.last == nil {
 		return nil
 	}
@@ -128,17 +128,17 @@ func (q *Queue) popLocked() *task {
 	return t
 }
 
-// EndBatch says that what is queued from now on has come in another piece than what was before.
-func (q *Queue) EndBatch() {
+// endBatch says that what is queued from now on has come in another piece than what was before.
+func (q *queue) endBatch() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.batch++
 }
 
-// DropBatch forgets the events for s that have been queued since the last EndBatch, or those for all
+// dropBatch forgets the events for s that have been queued since the last endBatch, or those for all
 // sockets if s is nil. As with the reference, a packet that ends a socket takes the events with it that
 // arrived in the same piece.
-func (q *Queue) DropBatch(s *Socket) {
+func (q *queue) dropBatch(s *Socket) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.last == nil {
@@ -154,9 +154,9 @@ func (q *Queue) DropBatch(s *Socket) {
 	}
 }
 
-// Run works the queue off and reports whether it was full and is so no longer. If it is being worked off
-// already, Run returns at once.
-func (q *Queue) Run(c Client) (roomAgain bool) {
+// run works the queue off and reports whether it was full and is so no longer. If it is being worked off
+// already, run returns at once.
+func (q *queue) run(c *client) (roomAgain bool) {
 	q.mu.Lock()
 	if q.running || q.last == nil {
 		q.mu.Unlock()
@@ -171,8 +171,8 @@ func (q *Queue) Run(c Client) (roomAgain bool) {
 			q.mu.Lock()
 			q.running = false
 			q.mu.Unlock()
-			c.Fail(nil, nil, nil)
-			c.Schedule()
+			c.panicked(nil, nil, nil)
+			c.schedule()
 		}
 	}()
 	for {
@@ -191,12 +191,12 @@ func (q *Queue) Run(c Client) (roomAgain bool) {
 }
 
 // run executes t. A panic ends the client, not the server.
-func (t *task) run(c Client) {
+func (t *task) run(c *client) {
 	defer func() {
 		s := t.event.socket
 		if p := recover(); p != nil {
 			t.event.kept = true
-			c.Fail(s, p, debug.Stack())
+			c.panicked(s, p, debug.Stack())
 		}
 		t.recycle()
 	}()

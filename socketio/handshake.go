@@ -1,4 +1,4 @@
-package namespace
+package socketio
 
 import (
 	"encoding/json"
@@ -6,17 +6,15 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 // Handshake is how a socket came to be: the first HTTP request of its client, and what the client gave
 // when it joined the namespace. Its parts are parsed each time they are asked for.
 type Handshake struct {
 	// Request is the first HTTP request of the session.
-	Request
+	*Request
 	// Auth is the payload of the CONNECT packet: an object, empty if the client gave none.
-	Auth parser.Value
+	Auth Value
 	// Time is when the socket was created.
 	Time time.Time
 }

@@ -1,26 +1,15 @@
-package namespace
+package socketio
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
-	"sync"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
-
-// parent stands for the dynamic namespaces that one pattern or function allows.
-type parent struct {
-	namespace *Namespace
-	pattern   *regexp.Regexp
-	allow     func(name string, auth parser.Value) (bool, error)
-
-	mu       sync.Mutex
-	children []*Namespace
-}
 
 // OfPattern returns a parent of all namespaces whose names match pattern, which are created when
 // clients ask for them. Its middleware and handlers are copied to a child when that is created; what is
@@ -28,78 +17,39 @@ type parent struct {
 // children; it has no sockets of its own, and FetchSockets is not supported.
 //
 // Existing namespaces come first, then patterns and functions in the order of registration.
-func (r *Registry) OfPattern(pattern *regexp.Regexp) *Namespace {
+func (s *Server) OfPattern(pattern *regexp.Regexp) *Namespace {
 	if pattern == nil {
-		panic("namespace: nil pattern")
+		panic("socketio: nil pattern")
 	}
-	return r.addParent(&parent{pattern: pattern})
+	return s.registry.AddPattern(pattern, s.newParent)
 }
 
 // OfFunc is OfPattern with a function that decides. It gets the payload of CONNECT, may block, and may be
 // called many times at once. An error means no.
-func (r *Registry) OfFunc(allow func(name string, auth parser.Value) (bool, error)) *Namespace {
+func (s *Server) OfFunc(allow func(name string, auth Value) (bool, error)) *Namespace {
 	if allow == nil {
-		panic("namespace: nil function")
+		panic("socketio: nil function")
 	}
-	return r.addParent(&parent{allow: allow})
-}
-
-func (r *Registry) addParent(p *parent) *Namespace {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p.namespace = &Namespace{name: fmt.Sprintf("/_%d", len(r.parents)), registry: r}
-	p.namespace.adapter = &fanOut{parent: p}
-	r.parents = append(r.parents, p)
-	return p.namespace
-}
-
-func (r *Registry) dynamic() []*parent {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.parents
-}
-
-// HasDynamic reports whether a namespace that does not exist may yet be created.
-func (r *Registry) HasDynamic() bool { return len(r.dynamic()) > 0 }
-
-// Resolve returns the namespace of this name for a client with this payload of CONNECT and creates it if a
-// pattern or function allows it; otherwise it returns nil. It blocks for as long as the functions do.
-func (r *Registry) Resolve(name string, auth []byte) *Namespace {
-	if n, ok := r.Lookup(name); ok {
-		return n
-	}
-	if auth == nil {
-		auth = []byte("{}")
-	}
-	for _, p := range r.dynamic() {
-		var ok bool
-		if p.pattern != nil {
-			ok = p.pattern.MatchString(name)
-		} else {
-			allowed, err := p.allow(name, parser.Value{Data: auth})
-			ok = allowed && err == nil
+	return s.registry.AddFunc(func(name string, auth []byte) (bool, error) {
+		if auth == nil {
+			auth = []byte("{}")
 		}
-		if ok && !r.isClosed() {
-			return r.create(name, p, true)
-		}
-	}
-	return nil
+		return allow(name, Value{Data: auth})
+	}, s.newParent)
 }
 
-func (r *Registry) isClosed() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.closed
+// newParent makes the namespace of p itself.
+func (s *Server) newParent(p *namespace.Parent[*Namespace], name string) *Namespace {
+	return &Namespace{space{server: s, name: name, parent: p, adapter: &fanOut{p}}}
 }
 
 // CreateChild returns the namespace of this name, which it creates as a child of n if there is none, as a client
 // would that asks for it. n must come from OfPattern or OfFunc, or it panics.
 func (n *Namespace) CreateChild(name string) *Namespace {
-	a, ok := n.adapter.(*fanOut)
-	if !ok {
-		panic("namespace: CreateChild of a namespace that is no parent")
+	if n.parent == nil {
+		panic("socketio: CreateChild of a namespace that is no parent")
 	}
-	return n.registry.create(name, a.parent, true)
+	return n.parent.Child(name)
 }
 
 // inherit copies what has been registered on p.
@@ -114,29 +64,16 @@ func (n *Namespace) inherit(p *Namespace) {
 	n.rooms.copy(&p.rooms)
 }
 
-func (p *parent) addChild(n *Namespace) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.children = append(p.children, n)
-}
-
-func (p *parent) removeChild(n *Namespace) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.children = slices.DeleteFunc(p.children, func(c *Namespace) bool { return c == n })
-}
-
 // fanOut is the adapter of a parent: it passes everything on to those of the children.
-type fanOut struct{ parent *parent }
+type fanOut struct {
+	parent *namespace.Parent[*Namespace]
+}
 
 var _ adapter.Adapter = (*fanOut)(nil)
 
 // all calls f with each child and returns the first error.
 func (a *fanOut) all(f func(*Namespace) error) (first error) {
-	a.parent.mu.Lock()
-	children := slices.Clone(a.parent.children)
-	a.parent.mu.Unlock()
-	for _, n := range children {
+	for _, n := range a.parent.Children() {
 		if err := f(n); err != nil && first == nil {
 			first = err
 		}

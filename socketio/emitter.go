@@ -1,0 +1,154 @@
+package socketio
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/socketio/parser"
+)
+
+// Emitter sends events to one socket in a way of its own. It is an immutable value, as a [Broadcast] is.
+type Emitter struct {
+	s     *Socket
+	flags adapter.Flags
+}
+
+// Volatile drops packets if the client cannot be written to at once.
+func (e Emitter) Volatile() Emitter {
+	e.flags.Volatile = true
+	return e
+}
+
+// Compress says whether transports may compress the packets, which is the default.
+func (e Emitter) Compress(compress bool) Emitter {
+	e.flags.NoCompress = !compress
+	return e
+}
+
+// Timeout bounds the wait for acknowledgements. Zero means no bound beside the context's.
+func (e Emitter) Timeout(d time.Duration) Emitter {
+	e.flags.Timeout = d
+	return e
+}
+
+// Broadcast selects all sockets of the namespace but this one.
+func (e Emitter) Broadcast() Broadcast {
+	return Broadcast{ns: &e.s.ns.space, opts: adapter.Options{Except: []string{e.s.id}, Flags: e.flags}}
+}
+
+// To selects the sockets in any of rooms, without this one.
+func (e Emitter) To(rooms ...string) Broadcast { return e.Broadcast().To(rooms...) }
+
+// Emit is [Socket.Emit].
+func (e Emitter) Emit(event string, args ...any) error {
+	return e.send(event, args, 0, false)
+}
+
+// EmitWithAck is [Socket.EmitWithAck]. It returns ErrTimeout when Timeout ends the wait.
+func (e Emitter) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
+	if e.flags.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, e.flags.Timeout, adapter.ErrTimeout)
+		defer cancel()
+	}
+	id := e.s.ns.nextAckID()
+	answer := make(chan Args, 1)
+	if !e.s.expect(id, ackWaiter{answer: answer}) {
+		return Args{}, ErrDisconnected
+	}
+	defer e.s.takeAck(id)
+	if err := e.send(event, args, id, true); err != nil {
+		return Args{}, err
+	}
+	e.s.client.uncork()
+	select {
+	case args, ok := <-answer:
+		if !ok {
+			return Args{}, ErrDisconnected
+		}
+		return args, nil
+	case <-ctx.Done():
+		return Args{}, context.Cause(ctx)
+	}
+}
+
+func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
+	s := e.s
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	if s.status.state() >= stateLeaving {
+		return ErrDisconnected
+	}
+	o := outgoing.Get().(*outgoingPacket)
+	defer o.release()
+	data, attachments, err := parser.AppendEvent(o.data[:0], nil, event, args...)
+	if err != nil {
+		return err
+	}
+	o.data = data
+	o.packet = parser.Packet{
+		Type: parser.Event, Namespace: s.ns.name, ID: id, HasID: hasID, Data: data, Attachments: attachments,
+	}
+	if s.ns.Recovers() && !hasID && !e.flags.Volatile {
+		// Whoever broadcasts stores the packet for a client that is about to lose its connection.
+		return s.ns.adapter.Broadcast(&o.packet, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
+	}
+	if e.flags.Volatile && !s.client.claimVolatile() {
+		return nil
+	}
+	s.tellOutgoing(&o.packet)
+	return s.write(&o.packet, e.flags.NoCompress)
+}
+
+// outgoingPacket is a packet on its way out with the buffer of its payload.
+type outgoingPacket struct {
+	packet parser.Packet
+	data   []byte
+}
+
+var outgoing = sync.Pool{New: func() any { return new(outgoingPacket) }}
+
+// maxPooledData is the size of the largest payload whose buffer is kept for another one.
+const maxPooledData = 64 << 10
+
+func (o *outgoingPacket) release() {
+	if cap(o.data) > maxPooledData {
+		o.data = nil
+	}
+	o.packet = parser.Packet{}
+	outgoing.Put(o)
+}
+
+// write encodes p and sends it to the client.
+func (s *Socket) write(p *parser.Packet, noCompress bool) error {
+	m, err := s.ns.encode(p)
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	m.NoCompress = noCompress
+	return s.client.session.Send(m)
+}
+
+func (s *Socket) tellOutgoing(p *parser.Packet) {
+	x := s.extra.Load()
+	if x == nil {
+		return
+	}
+	if fs := x.outgoing.all(); len(fs) > 0 {
+		defer func() {
+			// Whoever sends, a broadcast perhaps, is not to blame.
+			if p := recover(); p != nil {
+				s.client.panicked(s, p, debug.Stack())
+			}
+		}()
+		name, _, _ := parser.EventName(p.Data)
+		for _, f := range fs {
+			f(string(name), p.Args())
+		}
+	}
+}
