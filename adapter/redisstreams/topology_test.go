@@ -1,6 +1,7 @@
 package redisstreams_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -34,10 +35,17 @@ func TestSentinel(t *testing.T) {
 	testTopology(t, client, redisstreams.Options{})
 }
 
+// testTopology gives each cluster of the suite channels of its own. On a Redis Cluster, an ordinary message
+// goes from the master that took it to the others, each on a connection of its own. When all nodes of one cluster have
+// it, it may still be on its way to a master on which the next cluster has subscribed by then.
 func testTopology(t *testing.T, client goredis.UniversalClient, o redisstreams.Options) {
 	o.OffsetTimeout = time.Minute
+	clusters := 0
 	open := func(*testing.T) adapter.Factory {
-		return adaptertest.Processes(func() adapter.Factory { return redisstreams.New(client, &o) })
+		clusters++
+		own := o
+		own.ChannelPrefix = fmt.Sprint("test", clusters)
+		return adaptertest.Processes(func() adapter.Factory { return redisstreams.New(client, &own) })
 	}
 	adaptertest.RunCluster(t, open)
 	adaptertest.RunRecovery(t, open, 2)
