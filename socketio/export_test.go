@@ -6,7 +6,7 @@ import "time"
 // default that is less than a busy machine may keep a goroutine waiting.
 func (s *Server) SetLimits(corkTime, closeGrace time.Duration) {
 	s.corkTime = corkTime
-	s.listeners.grace = closeGrace
+	s.grace = closeGrace
 }
 
 // SetClosing has s treat its clients as if Shutdown had just begun.

@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"crypto/tls"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -103,6 +104,13 @@ type Options struct {
 	// Hooks observe all sessions. Nil costs nothing. Node.js: events of socket.conn.
 	Hooks *Hooks
 
+	// IdleTimeout is how long an HTTP connection of ListenAndServe may wait for the next request. Zero means 75 s, which is
+	// more than reverse proxies usually keep theirs, and negative means for ever. Node.js: keepAliveTimeout of
+	// http.Server.
+	IdleTimeout time.Duration
+	// TLSConfig is for ListenAndServeTLS and ServeTLS, for example to ask clients for certificates. It is not changed. Nil
+	// means the defaults of package tls.
+	TLSConfig *tls.Config
 	// ReusePort lets several processes listen on one port with ListenAndServe and ListenAndServeTLS, all of which have to set
 	// it (SO_REUSEPORT); the kernel gives each connection to one of them. It is for clients that use WebSocket only:
 	// the requests of a polling client would reach different processes. Other systems than Unix return errors.ErrUnsupported.
@@ -144,6 +152,7 @@ const (
 	defaultConnectTimeout = 45 * time.Second
 	defaultMaxNamespaces  = 1000
 	defaultMaxDynamic     = 10_000
+	defaultIdleTimeout    = 75 * time.Second
 )
 
 // withDefaults returns a copy of o in which what this package uses itself is set.
@@ -160,6 +169,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if c.ConnectTimeout <= 0 {
 		c.ConnectTimeout = defaultConnectTimeout
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = defaultIdleTimeout
 	}
 	if c.MaxNamespaces == 0 {
 		c.MaxNamespaces = defaultMaxNamespaces

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/engineio"
+	"github.com/myriad-rt/myriad/internal/httpserver"
 	"github.com/myriad-rt/myriad/internal/wheel"
 	"github.com/myriad-rt/myriad/namespace"
 )
@@ -20,19 +21,20 @@ import (
 type Server struct {
 	*space // of the namespace "/"
 
-	opts      *Options
-	path      string // what the path of a request begins with
-	engine    *engineio.Server
-	registry  *namespace.Registry[*Namespace]
-	root      *Namespace // "/"
-	files     *clientFiles
-	wheel     *wheel.Wheel // time-outs for joining a namespace
-	turns     turns
-	decoders  sync.Pool // of Options.Parser
-	listeners listeners
-	clients   atomic.Int64 // that have not been disconnected to the end
-	corkTime  time.Duration
-	closing   atomic.Bool
+	opts     *Options
+	path     string // what the path of a request begins with
+	engine   *engineio.Server
+	registry *namespace.Registry[*Namespace]
+	root     *Namespace // "/"
+	files    *clientFiles
+	wheel    *wheel.Wheel // time-outs for joining a namespace
+	turns    turns
+	decoders sync.Pool // of Options.Parser
+	http     *httpserver.Server
+	grace    time.Duration // of Close
+	clients  atomic.Int64  // that have not been disconnected to the end
+	corkTime time.Duration
+	closing  atomic.Bool
 }
 
 // NewServer returns a server. opts may be nil and is copied. It panics if opts make no sense: a negative
@@ -41,8 +43,7 @@ type Server struct {
 // A server holds descriptors and goroutines until Shutdown or Close.
 func NewServer(opts *Options) *Server {
 	o := opts.withDefaults()
-	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime}
-	s.listeners.grace = defaultCloseGrace
+	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime, grace: defaultCloseGrace}
 	s.decoders.New = func() any { return o.Parser.NewDecoder() }
 	if !o.DisableTrailingSlash {
 		s.path += "/"
@@ -64,6 +65,7 @@ func NewServer(opts *Options) *Server {
 		panic("socketio: " + err.Error())
 	}
 	s.engine = engine
+	s.http = s.newHTTPServer()
 	if o.ClientFiles != nil {
 		s.files = newClientFiles(o.ClientFiles, o.Logger)
 	}
@@ -148,7 +150,7 @@ func (s *Server) cors(next http.Handler) http.Handler {
 // As with the reference, clients are told by the end of their connection alone, so that they reconnect, to
 // another node perhaps. Listeners that the application has opened are its own to close, after Shutdown.
 func (s *Server) Shutdown(ctx context.Context) error {
-	return s.close(ctx, func() error { return s.engine.Shutdown(ctx) }, func() error { return s.listeners.shutdown(ctx) })
+	return s.close(ctx, func() error { return s.engine.Shutdown(ctx) }, func() error { return s.http.Shutdown(ctx) })
 }
 
 // Close stops the server at once; what is queued for clients is lost. Clients are given a second to take the
@@ -156,7 +158,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	err := s.close(ctx, s.engine.Close, s.listeners.close)
+	err := s.close(ctx, s.engine.Close, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), s.grace)
+		defer cancel()
+		_ = s.http.Shutdown(ctx) // clients that do not take their answer are what the limit is for
+		return nil
+	})
 	if errors.Is(err, context.Canceled) { // adapters say what they were doing
 		return nil
 	}

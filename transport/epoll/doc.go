@@ -19,8 +19,7 @@
 // TLS connections, other systems, and everything if Options.DisableEpoll is set, use one reading
 // goroutine per connection and a writing one while there is something to write.
 //
-// [NewListener] and [Watcher] are for a program that reads HTTP requests itself: connections are
-// accepted without the runtime's poller, and those that wait need no goroutine.
+// A program that reads HTTP requests itself can hand descriptors over; see [Detacher].
 //
 // # Concurrency
 //

@@ -14,8 +14,6 @@ var (
 	guardLabel  = label("guard")
 	workerLabel = label("worker")     // handlers that were given a goroutine
 	connLabel   = label("connection") // reading or writing where there is no epoll
-
-	watcherLabel = label("watcher") // of HTTP connections
 )
 
 func label(value string) context.Context {

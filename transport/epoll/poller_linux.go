@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/myriad-rt/myriad/internal/netfd"
 )
 
@@ -39,13 +41,9 @@ func newPoller(s *Server) (*poller, error) {
 func (p *poller) adopt(conn net.Conn) *Conn {
 	fd := -1
 	switch c := conn.(type) {
-	case *accepted:
-		if fd = c.take(); fd < 0 && c.conn != nil {
-			return p.adopt(c.conn)
-		}
+	case Detacher:
+		fd = c.Detach()
 	case *net.TCPConn:
-		// The heartbeat finds peers that are gone, and probes would cost as much as it does.
-		_ = c.SetKeepAlive(false)
 		fd = netfd.Detach(c)
 	case *net.UnixConn:
 		fd = netfd.Detach(c)
@@ -53,6 +51,8 @@ func (p *poller) adopt(conn net.Conn) *Conn {
 	if fd < 0 {
 		return nil
 	}
+	// The heartbeat finds peers that are gone, and probes would cost as much as it does.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
 	l := p.loops[p.next.Add(1)%uint32(len(p.loops))]
 	return &Conn{by: &l.self, fd: int32(fd)}
 }

@@ -4,8 +4,6 @@ package epoll
 
 import "net"
 
-func newListener(l net.Listener) net.Listener { return l }
-
 // poller is the event loops, which only Linux has.
 type poller struct{}
 

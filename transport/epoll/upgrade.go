@@ -27,6 +27,14 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("epoll: handshake refused with status %d: %s", e.Status, e.Message)
 }
 
+// A Detacher is a connection that can give up its descriptor.
+type Detacher interface {
+	net.Conn
+	// Detach returns the descriptor of the connection, a socket that does not block, which belongs to the caller from then
+	// on; no other method may be called then. It returns -1 if the connection has to be used as it is.
+	Detach() (fd int)
+}
+
 // acceptGUID is appended to the key of the client, RFC 6455 section 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -52,7 +60,8 @@ var ownHeaders = map[string]bool{
 // w must be an [http.Hijacker], or lead to one by Unwrap, as [http.ResponseController] has it. A program
 // that reads requests itself may pass any such w: Hijack returns the connection, and a reader
 // that holds what the client sent behind the request; those bytes are processed first. If the connection is a
-// *net.TCPConn or *net.UnixConn, its descriptor is duplicated and the net.Conn closed.
+// *net.TCPConn or *net.UnixConn, its descriptor is duplicated and the net.Conn closed. If it is a [Detacher], its
+// descriptor is taken as it is.
 //
 // If the request is not a proper handshake, the client is answered as the reference server does, its
 // connection is closed, and the error is a *HandshakeError. Other errors are those of hijacking; the
@@ -110,9 +119,6 @@ func (s *Server) adopt(conn net.Conn) *Conn {
 		if c := s.poller.adopt(conn); c != nil {
 			return c
 		}
-	}
-	if w, ok := conn.(Waiter); ok {
-		_ = w.Wait() // if it fails, so does reading
 	}
 	return newStream(s, conn)
 }

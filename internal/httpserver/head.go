@@ -1,11 +1,10 @@
-package socketio
+package httpserver
 
 import (
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"strings"
-	"sync"
 )
 
 // head is a request that is made of the head that was read.
@@ -13,29 +12,6 @@ type head struct {
 	request http.Request
 	url     url.URL
 	values  []string // of the header, one after the other
-}
-
-// exchange is the request and the response writer of a WebSocket handshake that no function of the application
-// sees, so that both can be used again for the next one.
-type exchange struct {
-	head
-	writer directWriter
-}
-
-var exchanges = sync.Pool{New: func() any {
-	return &exchange{head: head{request: http.Request{Header: make(http.Header)}}, writer: directWriter{reply: reply{header: make(http.Header)}}}
-}}
-
-func (e *exchange) recycle() {
-	header, written := e.request.Header, e.writer.header
-	clear(header)
-	clear(written)
-	clear(e.values)
-	*e = exchange{
-		head:   head{request: http.Request{Header: header}, values: e.values[:0]},
-		writer: directWriter{reply: reply{header: written}},
-	}
-	exchanges.Put(e)
 }
 
 // parse makes the request what http.ReadRequest would make of text, which ends with an empty line, apart from the

@@ -1,4 +1,4 @@
-package socketio
+package httpserver
 
 import (
 	"net/http"

@@ -1,0 +1,160 @@
+package httpserver
+
+import (
+	"bufio"
+	"bytes"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// accept serves the connections of l until it fails.
+func (s *Server) accept(l net.Listener) error {
+	a, err := newAcceptor(l)
+	if err != nil {
+		return err
+	}
+	const longest = time.Second
+	for pause := time.Duration(0); ; {
+		socket, other, err := a.accept()
+		//lint:ignore SA1019 net/http asks for it, too: too many open files is temporary
+		if ne, ok := err.(net.Error); ok && ne.Temporary() {
+			pause = min(max(2*pause, 5*time.Millisecond), longest)
+			s.config.Logger.Warn("accept failed", "err", err, "retry", pause)
+			time.Sleep(pause)
+			continue
+		}
+		switch pause = 0; {
+		case err != nil:
+			return err
+		case socket == nil:
+			go s.own.rest.give(other)
+		default:
+			s.admit(socket)
+		}
+	}
+}
+
+// scratch holds buffers that request heads are read into.
+var scratch = sync.Pool{New: func() any { return new([maxHead]byte) }}
+
+// admit serves a new connection. The usual one has sent its first request.
+func (s *Server) admit(c *socket) {
+	b := scratch.Get().(*[maxHead]byte)
+	defer scratch.Put(b)
+	n, err := c.Read(b[:])
+	switch {
+	case err != nil && err != errWouldBlock:
+		c.Close()
+	case !s.answerAtOnce(c, b[:n]):
+		s.keep(c, bytes.Clone(b[:n]))
+	}
+}
+
+var headEnd = []byte("\r\n\r\n")
+
+// answerAtOnce answers a WebSocket handshake at the beginning of what has been read of c, if there is one that
+// is Config.Immediate.
+func (s *Server) answerAtOnce(c *socket, read []byte) bool {
+	end := bytes.Index(read, headEnd) + len(headEnd)
+	if end < len(headEnd) || !asksForWebSocket(read[:end]) {
+		return false
+	}
+	h := handshakes.Get().(*handshake)
+	defer h.recycle()
+	if !h.parse(string(read[:end])) || h.request.ContentLength > 0 || !s.config.Plain(&h.request) || !s.config.Immediate(&h.request) {
+		return false
+	}
+	h.request.RemoteAddr = c.RemoteAddr().String()
+	h.writer.socket, h.writer.ahead = c, read[end:]
+	h.writer.finish(s.serveHTTP(&h.writer, &h.request))
+	return true
+}
+
+// serveHTTP calls the Handler. It returns false after a panic, which ends one connection, as in net/http.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			s.config.Logger.Error("panic while serving a request", "remote", r.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	s.config.Handler.ServeHTTP(w, r)
+	return true
+}
+
+func asksForWebSocket(head []byte) bool {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if ok && bytes.EqualFold(name, []byte("Upgrade")) {
+			return bytes.EqualFold(bytes.TrimSpace(value), []byte("websocket"))
+		}
+	}
+	return false
+}
+
+// handshake is the request and the response of a handshake that is answered at once, which can be used again for
+// the next one.
+type handshake struct {
+	head
+	writer onceWriter
+}
+
+var handshakes = sync.Pool{New: func() any {
+	return &handshake{head: head{request: http.Request{Header: make(http.Header)}}, writer: onceWriter{reply: reply{header: make(http.Header)}}}
+}}
+
+func (h *handshake) recycle() {
+	header, written := h.request.Header, h.writer.header
+	clear(header)
+	clear(written)
+	clear(h.values)
+	*h = handshake{
+		head:   head{request: http.Request{Header: header}, values: h.values[:0]},
+		writer: onceWriter{reply: reply{header: written}},
+	}
+	handshakes.Put(h)
+}
+
+// onceWriter is the http.ResponseWriter of the only request of a connection.
+type onceWriter struct {
+	reply
+	socket *socket // nil when it has been hijacked
+	ahead  []byte  // what has been read behind the request
+}
+
+// Hijack implements http.Hijacker.
+func (w *onceWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s := w.socket
+	if s == nil {
+		return nil, nil, http.ErrHijacked
+	}
+	w.socket = nil
+	return s, buffered(w.ahead), nil
+}
+
+// buffered returns a reader for what Hijack has read ahead, or nil: the caller writes to the connection itself.
+func buffered(ahead []byte) *bufio.ReadWriter {
+	if len(ahead) == 0 {
+		return nil
+	}
+	r := bufio.NewReaderSize(bytes.NewReader(ahead), len(ahead))
+	_, _ = r.Peek(len(ahead)) // they are there
+	return bufio.NewReadWriter(r, nil)
+}
+
+// finish sends the response, which is a short one, if there is one. It closes the connection unless that
+// has been hijacked.
+func (w *onceWriter) finish(answered bool) {
+	if w.socket == nil {
+		return
+	}
+	if answered {
+		b := replies.Get()
+		defer replies.Put(b)
+		w.append(b, true)
+		_, _ = w.socket.tryWrite(b.B) // the peer may have gone
+	}
+	w.socket.Close()
+}
