@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -57,9 +58,17 @@ type Conn interface {
 	Uncork()
 
 	// Pause stops reading from the peer after the messages that have already been read, until
-	// Resume. Calls do not nest.
+	// Resume. Calls do not nest. When the peer ends the stream, or cannot be written to, the pause
+	// ends: the Handler receives what the peer has sent before, and then HandleClose.
 	Pause()
 	Resume()
+
+	// Alive reports whether the host of the peer has been heard of within the given time. Silence
+	// counts only if something was sent meanwhile, such as a ping. With TCP on Linux the kernel
+	// of the peer answers for a program that does not read, and nothing answers for a host or
+	// network that is gone. With other sockets, and on other systems, it is true until the
+	// connection has failed. It is false as soon as the stream has ended.
+	Alive(within time.Duration) bool
 
 	// Close sends what is queued and a close frame, with an empty payload for CloseNone, and closes
 	// the connection when the peer has answered, or after a time-out. Nothing that the peer sends

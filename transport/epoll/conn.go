@@ -3,6 +3,7 @@ package epoll
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/bytebufferpool"
 
@@ -21,12 +22,13 @@ import (
 // carrier alone.
 const (
 	started    = 1 << iota // the carrier reads
-	paused                 // no reading until Resume
+	paused                 // no reading until Resume, or until the peer cannot send any more
+	ended                  // the peer has ended its stream; what it sent before may still have to be read
 	closing                // nothing is sent any more and no message delivered
 	failed                 // a close frame told the peer that it broke the protocol; its bytes are ignored
 	received               // the peer's close frame has come, ours is sent or queued
 	halfClosed             // TCP is shut down for writing
-	mute                   // the peer does not receive any more; it may have sent something, though
+	mute                   // the peer does not receive any more; what it sent before may still have to be read
 	broken                 // to be closed without waiting for anything
 	dead                   // closed
 	told                   // HandleClose has been called
@@ -35,7 +37,6 @@ const (
 	reading                // epoll: armed for reading
 	writing                // epoll: armed for writing; goroutine: the writer runs
 	corked                 // what is sent is queued
-	unwatched              // epoll: taken out because the end of TCP is reported all the time, but it is paused
 	gathering              // epoll: the loop is in a Run, behind which it writes what is queued
 	preceded               // something was written in it, which what is sent now may follow later
 
@@ -79,6 +80,8 @@ type carrier interface {
 	watch(c *Conn)
 	// signal has the carrier act on closing and broken soon.
 	signal(c *Conn)
+	// heard reports whether the peer's host has been heard of within the given time.
+	heard(c *Conn, within time.Duration) bool
 }
 
 func (c *Conn) carrier() carrier { return *c.by }
@@ -112,8 +115,8 @@ func (c *Conn) Start(h transport.Handler) {
 
 // startLocked writes what is queued and begins reading.
 func (c *Conn) startLocked() {
-	c.state.Or(started)
 	c.flushLocked()
+	c.state.Or(started)
 	c.carrier().start(c)
 }
 
@@ -210,17 +213,38 @@ func (c *Conn) Resume() { c.setPaused(false) }
 func (c *Conn) setPaused(yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.has(closing) || c.has(paused) == yes {
-		return
-	}
-	if yes {
+	if !yes {
+		c.resumeLocked()
+	} else if !c.has(closing | ended | mute | paused) {
 		c.state.Or(paused)
-	} else {
+		if c.has(started) {
+			c.carrier().watch(c)
+		}
+	}
+}
+
+func (c *Conn) resumeLocked() {
+	if c.has(paused) {
 		c.state.And(^uint32(paused))
+		if c.has(started) {
+			c.carrier().watch(c)
+		}
 	}
-	if c.has(started) {
-		c.carrier().watch(c)
-	}
+}
+
+// streamEnded is called when the peer has ended its stream. What the kernel holds is read even if c is paused.
+func (c *Conn) streamEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Or(ended)
+	c.resumeLocked()
+}
+
+// Alive implements [transport.Conn].
+func (c *Conn) Alive(within time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.has(ended|mute|broken|dead) && c.carrier().heard(c, within)
 }
 
 // Close implements [transport.Conn]. HandleClose follows at once, on another goroutine; the peer is
@@ -298,13 +322,7 @@ func (c *Conn) endLocked(flags uint32, err error) {
 	if c.deflate != nil {
 		c.deflate.sent = nil // nothing is compressed any more
 	}
-	if c.has(paused) {
-		// The peer's close frame has to be read.
-		c.state.And(^uint32(paused))
-		if c.has(started) {
-			c.carrier().watch(c)
-		}
-	}
+	c.resumeLocked() // the peer's close frame has to be read
 	c.signal()
 }
 

@@ -22,8 +22,11 @@ const (
 	pageSize   = 1024      // connections in one page of a loop's table
 )
 
-// readable are the events after which a connection is read.
-const readable = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+// Events of a connection, beside EPOLLOUT.
+const (
+	hungUp   = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR // the peer sends no more
+	readable = unix.EPOLLIN | hungUp                           // it has to be read
+)
 
 // loop is the carrier of the connections of one epoll descriptor.
 //
@@ -177,13 +180,10 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 	if events&unix.EPOLLOUT != 0 {
 		l.flush(c)
 	}
-	if events&readable == 0 || c.has(dead) {
-		return true
+	if events&hungUp != 0 {
+		c.streamEnded()
 	}
-	if c.has(paused) {
-		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-			l.unwatch(c)
-		}
+	if events&readable == 0 || c.has(paused|dead) {
 		return true
 	}
 	run := c.feedEarly()
@@ -203,7 +203,7 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 		run = c.feed(l.buf[:n]) || run
 		// One read for each event keeps connections equal. If the peer has ended the connection, the
 		// rest is read at once to find the end.
-		if events&unix.EPOLLRDHUP == 0 || c.has(paused) {
+		if events&hungUp == 0 {
 			break
 		}
 	}
@@ -446,9 +446,10 @@ func (l *loop) remove(c *Conn) {
 // interest returns the events that c has to wait for and notes them in its state.
 func (l *loop) interest(c *Conn) (events uint32) {
 	c.state.And(^uint32(reading | writing))
+	events = unix.EPOLLRDHUP
 	if !c.has(paused) {
 		c.state.Or(reading)
-		events |= unix.EPOLLIN | unix.EPOLLRDHUP
+		events |= unix.EPOLLIN
 	}
 	if c.unsentLocked() {
 		c.state.Or(writing)
@@ -462,34 +463,16 @@ func (l *loop) watch(c *Conn) {
 	if c.has(dead) {
 		return
 	}
-	op := unix.EPOLL_CTL_MOD
-	if c.has(unwatched) {
-		if c.has(paused) {
-			return
-		}
-		op = unix.EPOLL_CTL_ADD
-		c.state.And(^uint32(unwatched))
-	} else if c.has(reading) != c.has(paused) && c.has(writing) == c.unsentLocked() {
+	if c.has(reading) != c.has(paused) && c.has(writing) == c.unsentLocked() {
 		return
 	}
-	if err := l.fds.Control(op, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
+	if err := l.fds.Control(unix.EPOLL_CTL_MOD, int(c.fd), l.interest(c), c.slot, c.generation); err != nil {
 		c.endLocked(broken, err)
 	}
 }
 
-// unwatch takes a paused connection out of epoll. Its TCP connection has ended, which epoll would go on
-// reporting; but what the peer has sent before is still to be read after Resume.
-func (l *loop) unwatch(c *Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.has(paused) || c.has(unwatched|dead) {
-		return
-	}
-	c.state.Or(unwatched)
-	if err := l.fds.Control(unix.EPOLL_CTL_DEL, int(c.fd), 0, 0, 0); err != nil {
-		c.endLocked(broken, err)
-	}
-}
+// heard implements carrier.
+func (l *loop) heard(c *Conn, within time.Duration) bool { return netfd.Heard(c.fd, within) }
 
 // write implements carrier.
 func (l *loop) write(c *Conn, b []byte) (int, error) {

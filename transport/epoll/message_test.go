@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -31,6 +32,7 @@ func (s *sink) write(_ *Conn, b []byte) (int, error) {
 func (s *sink) writeQueue(*Conn) (int, error)                                 { return 0, nil }
 func (s *sink) watch(*Conn)                                                   {}
 func (s *sink) signal(*Conn)                                                  {}
+func (s *sink) heard(*Conn, time.Duration) bool                               { return true }
 func (s *sink) HandleBatch(transport.Conn)                                    {}
 func (s *sink) HandleDrain(transport.Conn)                                    {}
 func (s *sink) HandleClose(transport.Conn, error)                             {}

@@ -23,15 +23,23 @@ type stream struct {
 	owner *Server
 	self  carrier // the stream; Conn.by points here
 	conn  net.Conn
+	raw   syscall.RawConn // the descriptor below conn; nil if there is none that can be waited for
 
 	// calls keeps the calls of the Handler apart, apart from Run, and guards Conn.handler and Conn.in.
 	// It is taken before Conn.mu.
-	calls  sync.Mutex
-	resume sync.Cond // on Conn.mu: reading may go on
+	calls sync.Mutex
+
+	// Guarded by Conn.mu.
+	resume   sync.Cond // reading may go on
+	awaiting bool      // the reader waits for that and for the end of the stream, by raw
+	deadline time.Time // of conn, except that a time in the past ends the wait of the reader
 }
 
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
 func newStream(s *Server, conn net.Conn) *Conn {
-	st := &stream{owner: s, conn: conn}
+	st := &stream{owner: s, conn: conn, raw: rawConn(conn)}
 	st.self = st
 	c := &Conn{by: &st.self, fd: -1}
 	st.resume.L = &c.mu
@@ -72,18 +80,32 @@ func (st *stream) write(*Conn, []byte) (int, error) { return 0, nil }
 func (st *stream) writeQueue(*Conn) (int, error) { return 0, nil }
 
 func (st *stream) watch(c *Conn) {
-	st.resume.Broadcast()
+	st.wake(c)
 	if c.unsentLocked() && !c.has(writing|dead) {
 		c.state.Or(writing)
 		st.run(func() { st.drain(c) })
 	}
 }
 
-func (st *stream) signal(c *Conn) {
+// wake ends the wait of the reader unless c is paused.
+func (st *stream) wake(c *Conn) {
+	if c.has(paused) {
+		return
+	}
 	st.resume.Broadcast()
+	if st.awaiting {
+		st.conn.SetReadDeadline(past)
+	}
+}
+
+func (st *stream) heard(_ *Conn, within time.Duration) bool { return heard(st.raw, within) }
+
+func (st *stream) signal(c *Conn) {
 	if c.has(closing) && !c.has(timed) {
 		c.state.Or(timed)
-		st.conn.SetDeadline(time.Now().Add(st.owner.options.CloseTimeout))
+		st.deadline = time.Now().Add(st.owner.options.CloseTimeout)
+		st.conn.SetDeadline(st.deadline)
+		st.wake(c)
 	}
 	// What has been read with the handshake needs no signal: the reader begins with it.
 	st.run(func() { st.settle(c) })
@@ -123,12 +145,17 @@ func (st *stream) settle(c *Conn) {
 
 // discardUnsent frees what the kernel holds for a peer that does not read.
 func discardUnsent(conn net.Conn) {
-	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = secure.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := below(conn).(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
+}
+
+// below returns the connection that conn is made of, which is conn itself unless that is one of TLS.
+func below(conn net.Conn) net.Conn {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn()
+	}
+	return conn
 }
 
 // read is the reading goroutine.
@@ -151,11 +178,24 @@ func (st *stream) read(c *Conn) {
 	st.calls.Unlock()
 }
 
+// waitResumed returns when c is not paused, or the peer has ended its stream.
 func (st *stream) waitResumed(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.has(paused) {
-		st.resume.Wait()
+		if st.raw == nil {
+			st.resume.Wait()
+			continue
+		}
+		st.awaiting = true
+		c.mu.Unlock()
+		ended := awaitEnd(st.raw)
+		if ended {
+			c.streamEnded()
+		}
+		c.mu.Lock()
+		st.awaiting = false
+		st.conn.SetReadDeadline(st.deadline)
 	}
 }
 

@@ -2,7 +2,11 @@
 
 package epoll
 
-import "net"
+import (
+	"net"
+	"syscall"
+	"time"
+)
 
 // poller is the event loops, which only Linux has.
 type poller struct{}
@@ -17,3 +21,12 @@ func (*poller) close() {}
 
 // Unread returns false.
 func (*Conn) Unread() bool { return false }
+
+// rawConn returns nil: the end of a stream cannot be waited for without reading.
+func rawConn(net.Conn) syscall.RawConn { return nil }
+
+// awaitEnd is for a RawConn.
+func awaitEnd(syscall.RawConn) bool { return true }
+
+// heard returns true.
+func heard(syscall.RawConn, time.Duration) bool { return true }

@@ -164,6 +164,7 @@ func (c *Conn) writeFailedLocked(err error) {
 		return
 	}
 	c.state.Or(mute)
+	c.resumeLocked()
 }
 
 // push appends b, as a copy unless it is immutable and worth a reference.

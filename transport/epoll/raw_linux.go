@@ -1,0 +1,40 @@
+package epoll
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/myriad-rt/myriad/internal/netfd"
+)
+
+// rawConn returns the descriptor below conn, or nil if there is none.
+func rawConn(conn net.Conn) syscall.RawConn {
+	socket, ok := below(conn).(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil // which reading will say
+	}
+	return raw
+}
+
+// awaitEnd waits until the peer has ended its stream, or the connection has failed, and returns true. It returns false
+// when the deadline for reading passes. It does not read.
+func awaitEnd(raw syscall.RawConn) bool {
+	err := raw.Read(func(fd uintptr) bool { return netfd.HungUp(int32(fd)) })
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// heard is [netfd.Heard]. It is true if raw is nil.
+func heard(raw syscall.RawConn, within time.Duration) (yes bool) {
+	if raw == nil {
+		return true
+	}
+	err := raw.Control(func(fd uintptr) { yes = netfd.Heard(int32(fd), within) })
+	return yes && err == nil
+}
