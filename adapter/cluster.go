@@ -15,32 +15,32 @@ import (
 
 // Backend carries messages between the nodes of one namespace. [Cluster] is the rest of an adapter.
 //
-// A message is to reach each of the nodes it is for at most once. Messages that one node publishes on
-// one channel are to arrive in the order in which they were published. A message may be lost: requests have
-// time-outs for that. What nodes send that cannot be decoded is reported to Cluster.ReportMalformed.
+// A message reaches each of the nodes it is for at most once. Messages that one node publishes on one channel arrive in
+// the order in which they were published. A message may be lost: requests have time-outs for that. A backend that can
+// count nodes is a [Counter], and one that keeps broadcasts for clients that come back is a [Keeper].
 type Backend interface {
-	// Start begins to receive, and connects in the background if need be. It does not block. From then on
-	// until Close returns, each message of another node is handed to Cluster.Receive.
-	Start()
+	// Start begins to receive, and connects in the background if need be. It does not block. From then on until Close
+	// returns, each message of another node is handed to n.
+	Start(n Node)
 
-	// Encode returns m as Publish sends it. It is called by any number of goroutines at once, does not
-	// block, and keeps nothing of m.
+	// Encode returns m as Publish sends it. It is called by any number of goroutines at once, does not block, and keeps
+	// nothing of m.
 	Encode(m *Message) (Outgoing, error)
 
-	// Publish sends messages in this order and returns how many were sent. What was not is not tried
-	// again. It is called by one goroutine at a time, and may block.
+	// Publish sends messages in this order and returns how many were sent. The others are not tried again. It is called
+	// by one goroutine at a time, and may block until ctx ends.
 	Publish(ctx context.Context, batch []Outgoing) (sent int, err error)
 
-	// ServerCount returns the number of nodes, this one included. It may block. It is not called if nodes are
-	// counted by heartbeats.
-	ServerCount(ctx context.Context) (int, error)
-
-	// HandleRoom is told that a room of this node has come or gone; Cluster.HasRoom says which. It must not
-	// block. Calls for one room may be out of order.
-	HandleRoom(room string)
-
-	// Close releases what the backend holds.
+	// Close releases what the backend holds. It is called once, after the last Publish has returned or has been given up.
 	Close(ctx context.Context) error
+}
+
+// Counter is a Backend that knows how many nodes there are. The nodes of any other backend find each other by heartbeats.
+type Counter interface {
+	Backend
+
+	// ServerCount returns the number of nodes, this one included. It may block until ctx ends.
+	ServerCount(ctx context.Context) (int, error)
 }
 
 // Outgoing is a message on its way to a backend.
@@ -81,7 +81,8 @@ type ClusterOptions struct {
 	// counted and logged. Zero means 16 MiB. The reference has no limit.
 	MaxQueuedBytes int
 
-	// Heartbeat, if not nil, finds out by heartbeats which nodes there are.
+	// Heartbeat configures the heartbeats by which nodes find each other. Nil means the defaults, and no heartbeats if the
+	// backend counts nodes itself.
 	Heartbeat *HeartbeatOptions
 
 	// Logger gets what an operator should know. Nil means slog.Default().
@@ -107,16 +108,17 @@ func (o *ClusterOptions) withDefaults() ClusterOptions {
 	if c.MaxQueuedBytes <= 0 {
 		c.MaxQueuedBytes = 16 << 20
 	}
+	var h HeartbeatOptions
 	if c.Heartbeat != nil {
-		h := *c.Heartbeat
-		if h.Interval <= 0 {
-			h.Interval = 5 * time.Second
-		}
-		if h.Timeout <= 0 {
-			h.Timeout = 10 * time.Second
-		}
-		c.Heartbeat = &h
+		h = *c.Heartbeat
 	}
+	if h.Interval <= 0 {
+		h.Interval = 5 * time.Second
+	}
+	if h.Timeout <= 0 {
+		h.Timeout = 10 * time.Second
+	}
+	c.Heartbeat = &h
 	if c.OffsetTimeout <= 0 {
 		c.OffsetTimeout = time.Second
 	}
@@ -126,56 +128,62 @@ func (o *ClusterOptions) withDefaults() ClusterOptions {
 	return c
 }
 
-// Cluster is the adapter of one namespace on a node of a cluster. It speaks the protocol of the
-// reference's ClusterAdapter; a [Backend] carries the messages. It is safe for concurrent use.
+// Cluster is the adapter of one namespace on a node of a cluster. It speaks the protocol of the reference's
+// ClusterAdapter; a [Backend] carries the messages. It is safe for concurrent use.
 //
-// What concerns the sockets of this node is done at once by the Memory that is part of it, whether the backend
-// works or not. What is for other nodes is put into a queue, of which one goroutine at a time hands messages to
-// the backend while there are any.
+// The sockets of this node are served at once, whether the backend works or not. Messages to other nodes wait in a
+// queue, from which one goroutine at a time hands them to the backend while there are any.
 //
-// Server-side events of other nodes are handled one after the other, in the order in which they came. A handler
-// that waits delays those that follow, but nothing else.
+// Server-side events of other nodes are handled one after the other, in the order in which they came. A handler that
+// waits delays those that follow, but nothing else.
 type Cluster struct {
-	*Memory
+	*local
 	ns      Namespace
 	opts    ClusterOptions
 	uid     string
-	tails   [2][]byte // what the messages of this node end with
+	tails   [2][]byte // of the messages of this node
 	backend Backend
-	keeper  Keeper // backend, if clients can resume their session on any node; nil otherwise
+	counter Counter // the backend, or nil if nodes are counted by heartbeats
+	keeper  Keeper  // the backend, or nil if it keeps nothing
 	ready   chan struct{}
 	begun   sync.Once // closes ready
 
 	outbox   outbox
+	rooms    roomChannels
 	returns  returns
 	requests requests
 	nodes    nodes
 	events   serverEvents
-	fetching atomic.Int32 // requests of other nodes being answered
+	fetching atomic.Int32 // requests of other nodes that are being answered
 	closing  atomic.Bool
 	figures  clusterFigures
 	logs     clusterLogs
 }
 
+// local is the half of a Cluster that concerns the sockets of this node.
+type local = Memory
+
 var _ Adapter = (*Cluster)(nil)
 
-// NewCluster returns the adapter of ns. open makes the backend; it does not block. NewCluster does not fail.
-func NewCluster(ns Namespace, opts *ClusterOptions, open func(*Cluster) Backend) *Cluster {
-	c := &Cluster{ns: ns, opts: opts.withDefaults(), uid: newUID(), ready: make(chan struct{})}
+// NewCluster returns the adapter of ns over b, which it starts. o may be nil. NewCluster neither blocks nor fails.
+func NewCluster(ns Namespace, o *ClusterOptions, b Backend) *Cluster {
+	c := &Cluster{ns: ns, opts: o.withDefaults(), uid: newUID(), backend: b, ready: make(chan struct{})}
 	c.tails = messageTails(c.uid, ns.Name())
 	c.logs.init(c.opts.Logger, ns.Name())
 	c.outbox.init(c)
-	c.backend = open(c)
+	if counter, ok := b.(Counter); ok && (o == nil || o.Heartbeat == nil) {
+		c.counter = counter
+	}
 	var memory MemoryOptions
 	if c.opts.Memory != nil {
 		memory = *c.opts.Memory
 	}
-	if k, ok := c.backend.(Keeper); ok && ns.Recovery() != nil {
+	if k, ok := b.(Keeper); ok && ns.Recovery() != nil {
 		c.keeper, memory.Recovery = k, nil
 	}
-	c.Memory = NewMemory(clusterNamespace{ns, c}, &memory)
-	c.backend.Start()
-	if c.opts.Heartbeat != nil {
+	c.local = NewMemory(clusterNamespace{ns, c}, &memory)
+	b.Start(Node{c})
+	if c.counter == nil {
 		c.startHeartbeats()
 	}
 	return c
@@ -188,29 +196,23 @@ func newUID() string {
 	return hex.EncodeToString(raw[:])
 }
 
-// UID returns the id by which other nodes know this namespace of this node. It is a new one each time.
-func (c *Cluster) UID() string { return c.uid }
-
-// Ready returns a channel that is closed when the messages of other nodes come, for the first time. A node that takes
-// no clients before that misses nothing of what is broadcast to them. It stays open as long as the backend cannot be
-// reached, so a wait for it needs an end; Close does not close it.
+// Ready returns a channel that is closed when the messages of other nodes arrive for the first time. A node that accepts
+// no clients before misses none of the broadcasts to them. The channel stays open as long as the backend cannot be
+// reached, so a wait for it needs a time limit; Close does not close it.
 func (c *Cluster) Ready() <-chan struct{} { return c.ready }
 
-// Namespace returns the name of the namespace.
-func (c *Cluster) Namespace() string { return c.ns.Name() }
-
-// clusterNamespace tells the backend of rooms that come and go. To its Memory, nothing is to be kept by default: clients
-// cannot rely on coming back to the same node.
+// clusterNamespace is the namespace of a Cluster as its local half sees it.
 type clusterNamespace struct {
 	Namespace
 	c *Cluster
 }
 
+// Recovery returns nil: clients cannot rely on coming back to the same node. See ClusterOptions.Memory.
 func (n clusterNamespace) Recovery() *RecoveryOptions { return nil }
 
 func (n clusterNamespace) HandleRoomEvent(e RoomEvent) {
 	if e.Kind == RoomCreated || e.Kind == RoomDeleted {
-		n.c.backend.HandleRoom(e.Room)
+		n.c.rooms.update(e.Room)
 	}
 	n.Namespace.HandleRoomEvent(e)
 }
@@ -223,7 +225,7 @@ func (c *Cluster) Broadcast(p *parser.Packet, o Options) error {
 	if !o.Flags.Local {
 		c.publish(&Message{Type: MessageBroadcast, Options: o, Value: packetValue(p)})
 	}
-	return c.Memory.Broadcast(p, o)
+	return c.local.Broadcast(p, o)
 }
 
 func packetValue(p *parser.Packet) parser.Value {
@@ -235,7 +237,7 @@ func (c *Cluster) AddSockets(o Options, rooms ...string) error {
 	if !o.Flags.Local {
 		c.publish(&Message{Type: MessageSocketsJoin, Options: o, Rooms: rooms})
 	}
-	return c.Memory.AddSockets(o, rooms...)
+	return c.local.AddSockets(o, rooms...)
 }
 
 // RemoveSockets implements [Adapter].
@@ -243,7 +245,7 @@ func (c *Cluster) RemoveSockets(o Options, rooms ...string) error {
 	if !o.Flags.Local {
 		c.publish(&Message{Type: MessageSocketsLeave, Options: o, Rooms: rooms})
 	}
-	return c.Memory.RemoveSockets(o, rooms...)
+	return c.local.RemoveSockets(o, rooms...)
 }
 
 // DisconnectSockets implements [Adapter].
@@ -251,7 +253,7 @@ func (c *Cluster) DisconnectSockets(o Options, closeConn bool) error {
 	if !o.Flags.Local {
 		c.publish(&Message{Type: MessageDisconnectSockets, Options: o, CloseConn: closeConn})
 	}
-	return c.Memory.DisconnectSockets(o, closeConn)
+	return c.local.DisconnectSockets(o, closeConn)
 }
 
 // ServerSideEmit implements [Adapter].
@@ -260,7 +262,7 @@ func (c *Cluster) ServerSideEmit(args parser.Args) error {
 	return nil
 }
 
-// publish sends what nobody waits for. It complains itself.
+// publish sends a message that no caller waits for. Errors are counted and logged.
 func (c *Cluster) publish(m *Message) { _ = c.send(m) }
 
 // send queues m for the backend. It returns ErrQueueFull, ErrClosed or an error of the encoding.
@@ -269,10 +271,10 @@ func (c *Cluster) send(m *Message) error {
 	if err != nil {
 		return err
 	}
-	return c.Send(out)
+	return c.enqueue(out)
 }
 
-// encode complains itself.
+// encode counts and logs errors.
 func (c *Cluster) encode(m *Message) (Outgoing, error) {
 	m.UID, m.Namespace = c.uid, c.ns.Name()
 	out, err := c.backend.Encode(m)
@@ -283,8 +285,8 @@ func (c *Cluster) encode(m *Message) (Outgoing, error) {
 	return out, err
 }
 
-// Send queues a message that the backend has made itself. It does not block, and returns ErrQueueFull or ErrClosed.
-func (c *Cluster) Send(out Outgoing) error {
+// enqueue queues out for the backend. It counts and logs ErrQueueFull.
+func (c *Cluster) enqueue(out Outgoing) error {
 	err := c.outbox.add(out)
 	if errors.Is(err, ErrQueueFull) {
 		c.figures.dropped.Add(1)
@@ -310,13 +312,14 @@ func (c *Cluster) Close(ctx context.Context) error {
 	ctx, cancel := closeContext(ctx)
 	defer cancel()
 	c.requests.close()
-	if c.opts.Heartbeat != nil {
+	if c.counter == nil {
 		c.stopHeartbeats()
 	}
 	c.events.close()
 	err := c.outbox.close(ctx)
 	c.returns.stop()
-	return errors.Join(err, c.backend.Close(ctx), c.Memory.Close(ctx))
+	c.rooms.close()
+	return errors.Join(err, c.backend.Close(ctx), c.local.Close(ctx))
 }
 
 // closeContext returns the context of what a Close that is given ctx does.

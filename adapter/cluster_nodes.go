@@ -35,7 +35,7 @@ func (n *nodes) uids() map[string]struct{} {
 
 // ServerCount implements [Adapter].
 func (c *Cluster) ServerCount(ctx context.Context) (int, error) {
-	if c.opts.Heartbeat != nil {
+	if c.counter == nil {
 		return 1 + c.nodes.count(), nil
 	}
 	type result struct {
@@ -44,7 +44,7 @@ func (c *Cluster) ServerCount(ctx context.Context) (int, error) {
 	}
 	answer := make(chan result, 1)
 	go func() {
-		n, err := c.backend.ServerCount(ctx)
+		n, err := c.counter.ServerCount(ctx)
 		answer <- result{n, err}
 	}()
 	select {
@@ -53,15 +53,6 @@ func (c *Cluster) ServerCount(ctx context.Context) (int, error) {
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
-}
-
-// Connected is to be called by a backend that has connected, or connected anew, when messages come: with heartbeats, the
-// other nodes are told that this one is there, and asked to say the same.
-func (c *Cluster) Connected() {
-	if c.opts.Heartbeat != nil {
-		c.publish(&Message{Type: MessageInitialHeartbeat})
-	}
-	c.begun.Do(func() { close(c.ready) })
 }
 
 // heartbeatCheck is the time between two looks at who is silent, unless heartbeats come more often.
@@ -149,7 +140,7 @@ func (c *Cluster) forget(uid string) {
 	n := &c.nodes
 	n.mu.Lock()
 	delete(n.heard, uid)
-	if c.opts.Heartbeat != nil && len(n.left) < maxNodes {
+	if c.counter == nil && len(n.left) < maxNodes {
 		if n.left == nil {
 			n.left = make(map[string]time.Time)
 		}

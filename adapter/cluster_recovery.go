@@ -10,9 +10,9 @@ import (
 )
 
 // Keeper is a Backend that keeps the broadcasts that it publishes, and sessions, so that a client can resume its session
-// on any node. If a namespace is to recover, the Keeper hands what it has kept to Cluster.Receive with its offset, and
-// the broadcasts of this node itself to Cluster.ReceiveOwn, all of them in the order of their offsets and one at a
-// time. Cluster.Recovery says what is to be kept.
+// on any node. If the namespace recovers, the Keeper hands what it has kept to Node.Receive with its offset, and the
+// broadcasts of this node itself to Node.ReceiveOwn, all of them in the order of their offsets and one at a time.
+// Node.Recovery says what is to be kept.
 type Keeper interface {
 	Backend
 	// PersistSession is that of Adapter.
@@ -41,11 +41,11 @@ type returning struct {
 }
 
 // Recovery returns what a Keeper is to keep; nil means nothing.
-func (c *Cluster) Recovery() *RecoveryOptions {
-	if c.keeper == nil {
+func (n Node) Recovery() *RecoveryOptions {
+	if n.c.keeper == nil {
 		return nil
 	}
-	o := c.ns.Recovery().withDefaults()
+	o := n.c.ns.Recovery().withDefaults()
 	return &o
 }
 
@@ -54,14 +54,14 @@ func (c *Cluster) Recovery() *RecoveryOptions {
 func (c *Cluster) broadcastKept(p *parser.Packet, o Options) error {
 	out, err := c.encode(&Message{Type: MessageBroadcast, Options: o, Value: packetValue(p)})
 	if err != nil {
-		return c.Memory.Broadcast(p, o)
+		return c.local.Broadcast(p, o)
 	}
 	w := c.returns.expect(p, o, out.Payload)
-	if err := c.Send(out); err != nil {
+	if err := c.enqueue(out); err != nil {
 		c.returns.stop()
 	}
 	if w == nil {
-		return c.Memory.Broadcast(p, o)
+		return c.local.Broadcast(p, o)
 	}
 	timer := time.NewTimer(c.opts.OffsetTimeout)
 	defer timer.Stop()
@@ -72,7 +72,7 @@ func (c *Cluster) broadcastKept(p *parser.Packet, o Options) error {
 		err = <-w.delivered
 	}
 	if err == errNotKept {
-		return c.Memory.Broadcast(p, o)
+		return c.local.Broadcast(p, o)
 	}
 	return err
 }
@@ -115,23 +115,24 @@ func (r *returns) stop() {
 }
 
 // ReceiveOwn takes back a broadcast of this node, by the payload of its Outgoing, with its offset. It does not block.
-func (c *Cluster) ReceiveOwn(payload, offset string) {
-	w := c.returns.take(payload)
+func (n Node) ReceiveOwn(payload, offset string) {
+	w := n.c.returns.take(payload)
 	if w == nil {
 		return // it was late, and has been delivered
 	}
-	w.delivered <- c.Memory.Broadcast(withOffset(w.packet, offset), w.options)
+	w.delivered <- n.c.local.Broadcast(withOffset(w.packet, offset), w.options)
 }
 
-// Returning is called by a Keeper when it begins to hand over what it keeps, and when it cannot at present.
-func (c *Cluster) Returning(on bool) {
+// Returning reports that a Keeper begins to hand over what it keeps, or cannot at present.
+func (n Node) Returning(on bool) {
+	r := &n.c.returns
 	if !on {
-		c.returns.stop()
+		r.stop()
 		return
 	}
-	c.returns.mu.Lock()
-	c.returns.on = c.keeper != nil
-	c.returns.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on = n.c.keeper != nil
 }
 
 // withOffset returns p as clients get it that can resume their session behind it.
@@ -148,12 +149,12 @@ func AppendOffset(event []byte, offset string) []byte {
 }
 
 // Recovers implements [Adapter].
-func (c *Cluster) Recovers() bool { return c.keeper != nil || c.Memory.Recovers() }
+func (c *Cluster) Recovers() bool { return c.keeper != nil || c.local.Recovers() }
 
 // PersistSession implements [Adapter].
 func (c *Cluster) PersistSession(s *Session) error {
 	if c.keeper == nil {
-		return c.Memory.PersistSession(s)
+		return c.local.PersistSession(s)
 	}
 	return c.complain(c.keeper.PersistSession(s))
 }
@@ -169,7 +170,7 @@ func (c *Cluster) complain(err error) error {
 // RestoreSession implements [Adapter].
 func (c *Cluster) RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error {
 	if c.keeper == nil {
-		return c.Memory.RestoreSession(ctx, pid, offset, resume)
+		return c.local.RestoreSession(ctx, pid, offset, resume)
 	}
 	ctx, cancel := c.bounded(ctx, Options{})
 	defer cancel()

@@ -17,14 +17,14 @@ import (
 
 // archive is a Keeper by hand: what was published comes back when a test says so.
 type archive struct {
-	c    *adapter.Cluster
+	node adapter.Node
 	fail error // of Publish
 
 	mu        sync.Mutex
 	published []string
 }
 
-func (a *archive) Start() {}
+func (a *archive) Start(n adapter.Node) { a.node = n }
 
 func (a *archive) Encode(m *adapter.Message) (adapter.Outgoing, error) {
 	return adapter.Outgoing{Type: m.Type, Payload: m.Append(nil)}, nil
@@ -43,10 +43,9 @@ func (a *archive) Publish(_ context.Context, batch []adapter.Outgoing) (int, err
 }
 
 func (a *archive) ServerCount(context.Context) (int, error) { return 1, nil }
-func (a *archive) HandleRoom(string)                        {}
 func (a *archive) Close(context.Context) error              { return nil }
 func (a *archive) PersistSession(*adapter.Session) error    { return nil }
-func (a *archive) returned(payload, offset string)          { a.c.ReceiveOwn(payload, offset) }
+func (a *archive) returned(payload, offset string)          { a.node.ReceiveOwn(payload, offset) }
 func (a *archive) RestoreSession(context.Context, string, string, func(*adapter.Restored)) error {
 	return nil
 }
@@ -58,10 +57,7 @@ func newArchive(t *testing.T) (*archive, *adaptertest.Node, *adaptertest.Socket)
 	a := new(archive)
 	n := adaptertest.NewNode("/")
 	n.Kept = new(adapter.RecoveryOptions)
-	n.Adapter = adapter.NewCluster(n, &adapter.ClusterOptions{Logger: slog.New(slog.DiscardHandler)}, func(c *adapter.Cluster) adapter.Backend {
-		a.c = c
-		return a
-	})
+	n.Adapter = adapter.NewCluster(n, &adapter.ClusterOptions{Logger: slog.New(slog.DiscardHandler)}, a)
 	t.Cleanup(func() { _ = n.Adapter.Close(context.Background()) })
 	return a, n, n.Connect("s")
 }
@@ -107,7 +103,7 @@ func TestKeeper(t *testing.T) {
 			t.Error("Broadcast waits for nothing")
 		}
 
-		a.c.Returning(true)
+		a.node.Returning(true)
 		first, second := start(t, n, "x", adapter.Options{}), start(t, n, "x", adapter.Options{Rooms: []string{"s"}})
 		wantTexts(t, "before it has come back", s)
 		start(t, n, "volatile", adapter.Options{Flags: adapter.Flags{Volatile: true}})
@@ -127,11 +123,11 @@ func TestKeeper(t *testing.T) {
 		}
 		wantTexts(t, "when it has come back", s, `2["x","2"]`, `2["x","3"]`)
 
-		a.c.Receive(&adapter.Message{Type: adapter.MessageBroadcast, UID: "u", Namespace: "/", Offset: "5", Value: value(`["of another"]`)})
-		a.c.Receive(&adapter.Message{
+		a.node.Receive(&adapter.Message{Type: adapter.MessageBroadcast, UID: "u", Namespace: "/", Offset: "5", Value: value(`["of another"]`)}, nil)
+		a.node.Receive(&adapter.Message{
 			Type: adapter.MessageBroadcast, UID: "u", Namespace: "/", Offset: "6", Value: value(`["volatile"]`),
 			Options: adapter.Options{Flags: adapter.Flags{Volatile: true}},
-		})
+		}, nil)
 		wantTexts(t, "of another node", s, `2["of another","5"]`, `2["volatile"]`)
 	})
 }
@@ -145,7 +141,7 @@ func TestKeeperFails(t *testing.T) {
 		"time":       {func(*archive, *adaptertest.Node) {}, time.Second},
 		"publishing": {func(a *archive, _ *adaptertest.Node) { a.fail = errors.New("no") }, 0},
 		"reading": {func(a *archive, _ *adaptertest.Node) {
-			time.AfterFunc(time.Millisecond, func() { a.c.Returning(false) })
+			time.AfterFunc(time.Millisecond, func() { a.node.Returning(false) })
 		}, time.Millisecond},
 		"closing": {func(_ *archive, n *adaptertest.Node) {
 			time.AfterFunc(time.Millisecond, func() { _ = n.Adapter.Close(context.Background()) })
@@ -154,7 +150,7 @@ func TestKeeperFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, n, s := newArchive(t)
-				a.c.Returning(true)
+				a.node.Returning(true)
 				test.fail(a, n)
 				for i, want := range []time.Duration{test.wait, 0, 0} {
 					start := time.Now()

@@ -61,14 +61,6 @@ func (q *request) completeLocked() bool {
 	return q.clients < 0 || len(q.answers) >= q.clients
 }
 
-// Awaits reports whether a request with this id waits for answers: nodes that see those to others need not decode
-// them.
-func (c *Cluster) Awaits(requestID string) bool {
-	c.requests.mu.Lock()
-	defer c.requests.mu.Unlock()
-	return c.requests.byID[requestID] != nil
-}
-
 // open makes q wait for answers: of the nodes that missing returns, unless it is nil. It returns ErrClosed.
 func (r *requests) open(q *request, missing func() map[string]struct{}) error {
 	r.mu.Lock()
@@ -179,7 +171,7 @@ func (c *Cluster) ask(ctx context.Context, m *Message) (*request, error) {
 		return q, nil
 	}
 	var missing func() map[string]struct{}
-	if c.opts.Heartbeat != nil {
+	if c.counter == nil {
 		missing = c.nodes.uids
 	}
 	if err := c.requests.open(q, missing); err != nil {
@@ -199,7 +191,7 @@ func (c *Cluster) ask(ctx context.Context, m *Message) (*request, error) {
 
 // FetchSockets implements [Adapter]. With an error it returns the sockets that are known.
 func (c *Cluster) FetchSockets(ctx context.Context, o Options) ([]Description, error) {
-	found, err := c.Memory.FetchSockets(ctx, o)
+	found, err := c.local.FetchSockets(ctx, o)
 	if err != nil || o.Flags.Local {
 		return found, err
 	}
@@ -223,13 +215,13 @@ func (c *Cluster) ServerSideEmitWithAck(ctx context.Context, args parser.Args) (
 // BroadcastWithAck implements [Adapter]. A node that has no time left to answer counts like clients that do not.
 func (c *Cluster) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Options) ([]parser.Args, error) {
 	if o.Flags.Local {
-		return c.Memory.BroadcastWithAck(ctx, p, o)
+		return c.local.BroadcastWithAck(ctx, p, o)
 	}
 	ctx, cancel := c.bounded(ctx, o)
 	defer cancel()
 	q := &request{expected: -1, answers: []parser.Args{}, single: o.Flags.ExpectSingleResponse}
 	var missing func() map[string]struct{}
-	if c.opts.Heartbeat != nil {
+	if c.counter == nil {
 		missing = func() map[string]struct{} {
 			uids := c.nodes.uids()
 			uids[c.uid] = struct{}{}
@@ -247,7 +239,7 @@ func (c *Cluster) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Opti
 	}
 	sendErr := c.send(&Message{Type: MessageBroadcast, RequestID: q.id, Options: o, Value: packetValue(p)})
 
-	count, drop, err := c.Memory.BroadcastAcks(p, o, func(answer parser.Args) {
+	count, drop, err := c.local.broadcastAcks(p, o, func(answer parser.Args) {
 		c.requests.update(q.id, func(q *request) { q.answers = append(q.answers, answer) })
 	})
 	if err != nil {
@@ -262,7 +254,7 @@ func (c *Cluster) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Opti
 	switch {
 	case sendErr != nil:
 		c.requests.onlyThisNode(q.id, sendErr)
-	case c.opts.Heartbeat == nil:
+	case c.counter != nil:
 		go c.expectServers(ctx, q.id)
 	}
 	if err = c.wait(ctx, q); q.err != nil {

@@ -10,11 +10,11 @@ import (
 type SubscriptionMode string
 
 const (
-	// Dynamic gives one to each room, except those that are named after a socket.
+	// Dynamic gives a channel to each room, except those that are named after a socket.
 	Dynamic SubscriptionMode = "dynamic"
-	// DynamicPrivate gives one to each room.
+	// DynamicPrivate gives a channel to each room.
 	DynamicPrivate SubscriptionMode = "dynamic-private"
-	// Static gives none to rooms: each node gets everything.
+	// Static gives no channels to rooms: each node gets everything.
 	Static SubscriptionMode = "static"
 )
 
@@ -29,8 +29,8 @@ func (m SubscriptionMode) WithDefault() SubscriptionMode {
 	panic("adapter: unknown subscription mode " + string(m))
 }
 
-// HasChannel reports whether what is for a room only is sent on a channel of its own. A name that might be that of
-// a socket counts as one with Dynamic.
+// HasChannel reports whether broadcasts to this one room are sent on a channel of its own. With Dynamic, a name that may
+// be that of a socket counts as one.
 func (m SubscriptionMode) HasChannel(room string) bool {
 	return m == DynamicPrivate || m == Dynamic && !looksLikeSocket(room)
 }
@@ -44,64 +44,70 @@ func looksLikeSocket(room string) bool {
 	return len(utf16.Encode([]rune(room))) == length
 }
 
-// RoomChannels keeps the subscriptions of a node to the channels of rooms in line with the rooms that it has.
-type RoomChannels struct {
-	c           *Cluster
+// SubscribeRooms has the backend follow the rooms of this node: subscribe and unsubscribe are called when a room that
+// has a channel comes or goes, and unsubscribe for all that are left before Backend.Close. They must not block, and are
+// not called at the same time. Start calls SubscribeRooms, at most once.
+func (n Node) SubscribeRooms(mode SubscriptionMode, subscribe func(room string), unsubscribe func(rooms ...string)) {
+	if mode == Static {
+		return
+	}
+	n.c.rooms = roomChannels{
+		local: n.c.local, mode: mode, subscribe: subscribe, unsubscribe: unsubscribe, subscribed: make(map[string]struct{}),
+	}
+}
+
+// roomChannels keeps the subscriptions of a node to the channels of rooms in line with its rooms. The zero value does
+// nothing.
+type roomChannels struct {
+	local       *Memory
 	mode        SubscriptionMode
 	subscribe   func(room string)
 	unsubscribe func(rooms ...string)
 
-	mu     sync.Mutex // guards the order of looking at a room and changing its subscription
-	rooms  map[string]struct{}
-	closed bool
+	mu         sync.Mutex // held from looking at a room until its subscription has changed
+	subscribed map[string]struct{}
 }
 
-// NewRoomChannels returns the channels of a node that has no rooms yet. subscribe and unsubscribe must not block;
-// they are not called at the same time.
-func NewRoomChannels(c *Cluster, mode SubscriptionMode, subscribe func(room string), unsubscribe func(rooms ...string)) *RoomChannels {
-	return &RoomChannels{
-		c: c, mode: mode, subscribe: subscribe, unsubscribe: unsubscribe, rooms: make(map[string]struct{}),
-	}
-}
-
-// HandleRoom is Backend.HandleRoom.
-func (r *RoomChannels) HandleRoom(room string) {
-	if r.mode == Static {
+// update is called after a room has come or gone. Calls for one room may be out of order.
+func (r *roomChannels) update(room string) {
+	if r.local == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return
-	}
-	if r.wants(room) {
-		r.rooms[room] = struct{}{}
+	_, has := r.subscribed[room]
+	switch wants := r.wants(room); {
+	case r.subscribed == nil: // closed
+	case wants:
+		r.subscribed[room] = struct{}{}
 		r.subscribe(room)
-	} else if _, ok := r.rooms[room]; ok {
-		delete(r.rooms, room)
+	case has:
+		delete(r.subscribed, room)
 		r.unsubscribe(room)
 	}
 }
 
 // wants reports whether the channel of a room is to be subscribed to.
-func (r *RoomChannels) wants(room string) bool {
+func (r *roomChannels) wants(room string) bool {
 	if r.mode == Dynamic {
-		if _, isSocket := r.c.Socket(room); isSocket {
+		if _, isSocket := r.local.Socket(room); isSocket {
 			return false
 		}
 	}
-	return r.c.HasRoom(room)
+	return r.local.hasRoom(room)
 }
 
-// Close unsubscribes from all of them for good.
-func (r *RoomChannels) Close() {
+// close unsubscribes from all rooms for good.
+func (r *roomChannels) close() {
+	if r.local == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
-	rooms := make([]string, 0, len(r.rooms))
-	for room := range r.rooms {
+	rooms := make([]string, 0, len(r.subscribed))
+	for room := range r.subscribed {
 		rooms = append(rooms, room)
 	}
-	r.rooms = nil
+	r.subscribed = nil
 	r.unsubscribe(rooms...)
 }

@@ -9,6 +9,8 @@ import (
 
 // ClusterStats are figures of a Cluster since it was made.
 type ClusterStats struct {
+	UID string // by which other nodes know this one; a new one each time
+
 	Published uint64 // messages to other nodes that the backend has taken
 	Failed    uint64 // messages to other nodes that could not be encoded or published
 	Dropped   uint64 // messages to other nodes that found the queue full, and messages of theirs that were too many
@@ -28,6 +30,7 @@ type clusterFigures struct {
 func (c *Cluster) Stats() ClusterStats {
 	f := &c.figures
 	return ClusterStats{
+		UID:         c.uid,
 		Published:   f.published.Load(),
 		Failed:      f.failed.Load(),
 		Dropped:     f.dropped.Load(),
@@ -39,14 +42,11 @@ func (c *Cluster) Stats() ClusterStats {
 	}
 }
 
-// ReportMalformed counts and logs a message of another node that could not be decoded.
-func (c *Cluster) ReportMalformed(err error) {
+// malformed counts and logs a message of another node that could not be decoded.
+func (c *Cluster) malformed(err error) {
 	c.figures.malformed.Add(1)
 	c.logs.malformed.warn("message of another node ignored", err)
 }
-
-// ReportLost counts that the backend has lost its connection.
-func (c *Cluster) ReportLost() { c.figures.lost.Add(1) }
 
 // clusterLogs are the things that may go wrong many times a second.
 type clusterLogs struct {

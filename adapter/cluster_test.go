@@ -160,7 +160,7 @@ func TestHeartbeats(t *testing.T) {
 		}
 
 		mu.Lock()
-		silent = `"uid":"` + y.Adapter.(*adapter.Cluster).UID() + `"`
+		silent = `"uid":"` + y.Stats().UID + `"`
 		mu.Unlock()
 		// A request ends when the only node that has not answered is given up.
 		start := time.Now()
@@ -198,7 +198,7 @@ func TestHeartbeats(t *testing.T) {
 		if count(x) != 1 {
 			t.Errorf("%d nodes when the node has left", count(x))
 		}
-		bus.Inject("/", []byte(`{"type":2,"uid":"`+y.Adapter.(*adapter.Cluster).UID()+`","nsp":"/"}`))
+		bus.Inject("/", []byte(`{"type":2,"uid":"`+y.Stats().UID+`","nsp":"/"}`))
 		if count(x) != 1 {
 			t.Error("a late heartbeat of a node that has left makes it count again")
 		}
@@ -230,7 +230,7 @@ func TestHostileMessages(t *testing.T) {
 	}
 	ignored := []string{
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{}},"uid":"u","nsp":"/other"}`,
-		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{}},"uid":"` + x.Adapter.(*adapter.Cluster).UID() + `","nsp":"/"}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{}},"uid":"` + x.Stats().UID + `","nsp":"/"}`,
 		`{"type":11,"data":{"requestId":"unknown","clientCount":5},"uid":"u","nsp":"/"}`,
 		`{"type":12,"data":{"requestId":"unknown"},"uid":"u","nsp":"/"}`,
 	}
@@ -316,7 +316,7 @@ func TestTimeoutWhileCounting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := adaptertest.NewNode("/")
 		n.Open(t, func(ns adapter.Namespace) adapter.Adapter {
-			return adapter.NewCluster(ns, nil, func(c *adapter.Cluster) adapter.Backend { return uncounted{&archive{c: c}} })
+			return adapter.NewCluster(ns, nil, uncounted{new(archive)})
 		})
 		n.Connect("s").Reply = func() parser.Args { return parser.Args{Data: []byte(`[1]`)} }
 		for what, request := range map[string]func(context.Context) (int, error){

@@ -10,14 +10,14 @@
 // # Clusters
 //
 // [Cluster] is the adapter of a node among others. It speaks the protocol of the reference's ClusterAdapter over
-// a [Backend], which is thin: it carries bytes. A [Message] is what nodes tell each other. The arguments of events are
-// not decoded on the way: what is JSON inside a server becomes JSON between nodes or, if there are attachments,
-// MessagePack, and back.
+// a [Backend], which carries bytes and hands what it receives to a [Node]. A [Message] is what nodes send each other. The
+// arguments of events are not decoded on the way: JSON inside a server becomes JSON between nodes or, if there are
+// attachments, MessagePack, and back.
 //
-// What is done to the sockets of this node is done at once. What concerns other nodes waits in a queue of bounded
-// size and reaches each of them at most once; messages of one node arrive in the order in which they were sent, as far as the backend
-// keeps it. Requests that wait for other nodes end with what has come when their time is over. [Cluster.Stats] tells what
-// was lost, and the log does so at a bounded rate. What other nodes send is taken for hostile input.
+// Operations on the sockets of this node are done at once. Messages to other nodes wait in a queue of bounded size and
+// reach each node at most once; those of one node arrive in the order in which they were sent, as far as the backend
+// keeps it. Requests to other nodes return the answers that came when their time is over. [Cluster.Stats] counts what was
+// lost, and the log reports it at a bounded rate. Messages of other nodes are treated as hostile input.
 //
 // # Locks
 //

@@ -163,8 +163,7 @@ func (a *Memory) RoomNames() []string {
 	return names
 }
 
-// HasRoom reports whether a socket of this node is in a room.
-func (a *Memory) HasRoom(name string) bool { return a.index.hasRoom(name) || a.index.ownsRoom(name) }
+func (a *Memory) hasRoom(name string) bool { return a.index.hasRoom(name) || a.index.ownsRoom(name) }
 
 // Each implements [Adapter].
 func (a *Memory) Each(o Options, f func(Socket) bool) {
@@ -211,7 +210,7 @@ func (a *Memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Optio
 		answers = []parser.Args{}
 		arrived = make(chan struct{}, 1)
 	)
-	count, drop, err := a.BroadcastAcks(p, o, func(answer parser.Args) {
+	count, drop, err := a.broadcastAcks(p, o, func(answer parser.Args) {
 		mu.Lock()
 		answers = append(answers, answer)
 		mu.Unlock()
@@ -241,10 +240,10 @@ func (a *Memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Optio
 	}
 }
 
-// BroadcastAcks sends p to the sockets of this node that o selects and returns how many these are. onAck is
+// broadcastAcks sends p to the sockets of this node that o selects and returns how many these are. onAck is
 // called with each answer, at most once for each socket, from any goroutine; it must not block. drop
 // takes back what has not been answered.
-func (a *Memory) BroadcastAcks(p *parser.Packet, o Options, onAck func(parser.Args)) (count int, drop func(), err error) {
+func (a *Memory) broadcastAcks(p *parser.Packet, o Options, onAck func(parser.Args)) (count int, drop func(), err error) {
 	withID := *p
 	withID.ID, withID.HasID = a.ns.NextAckID(), true
 	var asked []Socket

@@ -23,9 +23,7 @@ type Bus struct {
 // Factory returns a factory whose adapters are nodes of the bus.
 func (b *Bus) Factory(o *adapter.ClusterOptions) adapter.Factory {
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, o, func(c *adapter.Cluster) adapter.Backend {
-			return &busNode{bus: b, c: c}
-		})
+		return adapter.NewCluster(ns, o, &busNode{bus: b})
 	}
 }
 
@@ -39,23 +37,24 @@ func (b *Bus) deliver(namespace string, from *busNode, to string, payload []byte
 	nodes := slices.Clone(b.nodes)
 	b.mu.Unlock()
 	for _, n := range nodes {
-		if n != from && n.c.Namespace() == namespace && (to == "" || to == n.c.UID()) {
-			n.receive(slices.Clone(payload))
+		if n != from && n.node.Namespace() == namespace && (to == "" || to == n.node.UID()) {
+			n.node.Receive(adapter.DecodeMessage(slices.Clone(payload)))
 		}
 	}
 }
 
 // busNode is the backend of one node.
 type busNode struct {
-	bus *Bus
-	c   *adapter.Cluster
+	bus  *Bus
+	node adapter.Node
 }
 
-func (n *busNode) Start() {
+func (n *busNode) Start(node adapter.Node) {
+	n.node = node
 	n.bus.mu.Lock()
 	n.bus.nodes = append(n.bus.nodes, n)
 	n.bus.mu.Unlock()
-	n.c.Connected()
+	node.Connected()
 }
 
 func (n *busNode) Encode(m *adapter.Message) (adapter.Outgoing, error) {
@@ -72,19 +71,10 @@ func (n *busNode) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 			payloads = n.bus.Filter(out.Payload, out.Channel)
 		}
 		for _, payload := range payloads {
-			n.bus.deliver(n.c.Namespace(), n, out.Channel, payload)
+			n.bus.deliver(n.node.Namespace(), n, out.Channel, payload)
 		}
 	}
 	return len(batch), nil
-}
-
-func (n *busNode) receive(payload []byte) {
-	m, err := adapter.DecodeMessage(payload)
-	if err != nil {
-		n.c.ReportMalformed(err)
-		return
-	}
-	n.c.Receive(m)
 }
 
 func (n *busNode) ServerCount(context.Context) (int, error) {
@@ -92,14 +82,12 @@ func (n *busNode) ServerCount(context.Context) (int, error) {
 	defer n.bus.mu.Unlock()
 	count := 0
 	for _, o := range n.bus.nodes {
-		if o.c.Namespace() == n.c.Namespace() {
+		if o.node.Namespace() == n.node.Namespace() {
 			count++
 		}
 	}
 	return count, nil
 }
-
-func (n *busNode) HandleRoom(string) {}
 
 var errNotOpen = errors.New("adaptertest: closed twice, or not started")
 

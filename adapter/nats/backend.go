@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,24 +11,21 @@ import (
 // backend is that of a namespace.
 type backend struct {
 	hub       *hub
-	c         *adapter.Cluster
+	node      adapter.Node
 	subjects  subjects
-	rooms     *adapter.RoomChannels
 	publisher *publisher
 	parts     parts
 }
 
-func newBackend(h *hub, o *Options, c *adapter.Cluster) *backend {
-	b := &backend{
-		hub: h, c: c, subjects: newSubjects(o.Prefix, c.Namespace(), o.SubscriptionMode), publisher: newPublisher(h.conn),
-	}
-	b.rooms = adapter.NewRoomChannels(c, o.SubscriptionMode, b.subscribe, b.unsubscribe)
-	return b
+func newBackend(h *hub, o *Options, namespace string) *backend {
+	return &backend{hub: h, subjects: newSubjects(o.Prefix, namespace, o.SubscriptionMode), publisher: newPublisher(h.conn)}
 }
 
 // Start implements adapter.Backend.
-func (b *backend) Start() {
-	b.hub.join(b, b.subjects.all(), b.subjects.node(b.c.UID()))
+func (b *backend) Start(n adapter.Node) {
+	b.node = n
+	n.SubscribeRooms(b.subjects.mode, b.subscribe, b.unsubscribe)
+	b.hub.join(b, b.subjects.all(), b.subjects.node(n.UID()))
 }
 
 // handle takes what has come on any subject.
@@ -41,16 +37,13 @@ func (b *backend) handle(payload []byte) {
 			return
 		}
 		whole, err := b.parts.add(payload, now)
-		if err != nil {
-			b.c.ReportMalformed(err)
-			return
-		}
 		if whole == nil {
+			b.node.Receive(nil, err)
 			return
 		}
 		payload = whole
 	}
-	b.c.ReceiveEncoded(payload)
+	b.node.ReceiveEncoded(payload)
 }
 
 // Encode implements adapter.Backend.
@@ -75,14 +68,6 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 	return sent, err
 }
 
-var errNoCount = errors.New("nats: nodes are counted by heartbeats")
-
-// ServerCount implements adapter.Backend. It is not called.
-func (b *backend) ServerCount(context.Context) (int, error) { return 0, errNoCount }
-
-// HandleRoom implements adapter.Backend.
-func (b *backend) HandleRoom(room string) { b.rooms.HandleRoom(room) }
-
 func (b *backend) subscribe(room string) { b.hub.subscribe(b, b.subjects.room(room)) }
 
 func (b *backend) unsubscribe(rooms ...string) {
@@ -95,8 +80,7 @@ func (b *backend) unsubscribe(rooms ...string) {
 
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
-	b.rooms.Close()
-	b.hub.leave(b, b.subjects.all(), b.subjects.node(b.c.UID()))
+	b.hub.leave(b, b.subjects.all(), b.subjects.node(b.node.UID()))
 	if err := b.hub.flush(ctx); err != nil {
 		return fmt.Errorf("nats: unsubscribing: %w", err)
 	}

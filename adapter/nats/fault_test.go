@@ -340,7 +340,7 @@ func TestNodeDies(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	uid := f.nodes[0].Adapter.(*adapter.Cluster).UID()
+	uid := f.nodes[0].Stats().UID
 	part := func(number, total, offset byte, data string) string {
 		return "\x00stranger\x00\x00\x00" + string(number) + "\x00\x00\x00" + string(total) + "\x00\x00\x00" + string(offset) + data
 	}

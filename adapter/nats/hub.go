@@ -241,7 +241,7 @@ func (h *hub) greet(backends []*backend) {
 		}
 		if err == nil {
 			for _, b := range backends {
-				b.c.Connected()
+				b.node.Connected()
 			}
 			return
 		}
@@ -292,7 +292,7 @@ func (h *hub) countDropped(m *nats.Msg, dropped map[*nats.Subscription]int) {
 		return
 	}
 	if b := h.backend(m); b != nil {
-		b.c.ReportDropped(n - dropped[m.Sub])
+		b.node.Dropped(n - dropped[m.Sub])
 	}
 	dropped[m.Sub] = n
 }
@@ -333,7 +333,7 @@ func (h *hub) statusChanged(status nats.Status, news bool) {
 	}
 	h.logger.Warn("connection to NATS lost", "err", h.conn.LastError())
 	for _, b := range backends {
-		b.c.ReportLost()
+		b.node.Lost()
 	}
 }
 
@@ -347,7 +347,7 @@ func (h *hub) add(m *nats.Msg) {
 	if h.bytes > 0 && h.bytes+size > h.limit {
 		h.queueMu.Unlock()
 		if b := h.backend(m); b != nil {
-			b.c.ReportDropped(1)
+			b.node.Dropped(1)
 		}
 		return
 	}

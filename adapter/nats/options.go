@@ -18,7 +18,7 @@ type Options struct {
 	// dropped, counted and logged. Zero means 64 MiB.
 	MaxPendingBytes int
 
-	// ClusterOptions are those of every adapter for a cluster. If Heartbeat is nil, its defaults are used.
+	// ClusterOptions are those of every adapter for a cluster.
 	adapter.ClusterOptions
 }
 
@@ -42,9 +42,6 @@ func (o *Options) withDefaults() Options {
 	if c.MaxPendingBytes <= 0 {
 		c.MaxPendingBytes = defaultMaxPendingBytes
 	}
-	if c.Heartbeat == nil {
-		c.Heartbeat = new(adapter.HeartbeatOptions)
-	}
 	return c
 }
 
@@ -54,8 +51,6 @@ func New(conn *nats.Conn, o *Options) adapter.Factory {
 	opts := o.withDefaults()
 	h := newHub(conn, opts.MaxPendingBytes, opts.Logger)
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
-			return newBackend(h, &opts, c)
-		})
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(h, &opts, ns.Name()))
 	}
 }

@@ -11,7 +11,7 @@ import (
 type backend struct {
 	*sender
 	receiver *receiver
-	c        *adapter.Cluster
+	node     adapter.Node
 
 	channel string
 	invalid error // why channel does not serve, if it does not
@@ -19,16 +19,17 @@ type backend struct {
 	sub     *subscription
 }
 
-func newBackend(p *pool, r *receiver, o *Options, c *adapter.Cluster) *backend {
-	b := &backend{sender: newSender(p, o, c.UID()), receiver: r, c: c}
-	b.channel, b.invalid = o.channel(c.Namespace())
+func newBackend(p *pool, r *receiver, o *Options, namespace string) *backend {
+	b := &backend{sender: newSender(p, o), receiver: r}
+	b.channel, b.invalid = o.channel(namespace)
 	b.inbox.init(b)
-	b.sub = &subscription{channel: b.channel, handle: b.handle, connected: c.Connected, lost: c.ReportLost}
 	return b
 }
 
 // Start implements adapter.Backend.
-func (b *backend) Start() {
+func (b *backend) Start(n adapter.Node) {
+	b.node, b.uid = n, n.UID()
+	b.sub = &subscription{channel: b.channel, handle: b.handle, connected: n.Connected, lost: n.Lost}
 	if b.invalid == nil {
 		b.receiver.subscribe(b.sub)
 	}
@@ -47,12 +48,6 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 	return b.publish(ctx, batch)
 }
 
-// ServerCount implements adapter.Backend. Nodes are counted by heartbeats.
-func (b *backend) ServerCount(context.Context) (int, error) { return 0, adapter.ErrUnsupported }
-
-// HandleRoom implements adapter.Backend: rooms have no channel of their own.
-func (b *backend) HandleRoom(string) {}
-
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
 	var err error
@@ -68,17 +63,14 @@ func (b *backend) Close(ctx context.Context) error {
 
 // handle takes a notification. One goroutine at a time calls it.
 func (b *backend) handle(payload []byte) {
-	if b.c.IsOwn(payload) {
-		return
-	}
 	ref, ok, err := decodeReference(payload)
 	switch {
 	case err != nil:
-		b.c.ReportMalformed(err)
-	case ok && ref.uid == b.c.UID():
-	case ok && ref.kind.IsResponse() && !b.c.AwaitsAnything():
-		// It is for another node, which one it does not say. That its sender is there is all that concerns this one.
-		b.c.Receive(&adapter.Message{Type: ref.kind, UID: ref.uid})
+		b.node.Receive(nil, err)
+	case ok && ref.uid == b.uid:
+	case ok && ref.kind.IsResponse() && !b.node.Awaits(""):
+		// It is for another node, but shows that its sender is there.
+		b.node.Receive(&adapter.Message{Type: ref.kind, UID: ref.uid}, nil)
 	case ok:
 		b.inbox.add(arrival{attachment: ref.id, referred: true})
 	default:

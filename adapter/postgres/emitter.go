@@ -13,7 +13,7 @@ import (
 // that use @socket.io/postgres-adapter. Of the options, beside these only PayloadThreshold matters; o may be nil. Node.js:
 // @socket.io/postgres-emitter.
 func NewEmitter(p *pgxpool.Pool, o *Options) emitter.Emitter {
-	s := newSender(&pool{Pool: p}, o.withDefaults(), adapter.EmitterUID)
+	s := newSender(&pool{Pool: p}, o.withDefaults())
 	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
 		channel, err := s.opts.channel(m.Namespace)
 		if err != nil {

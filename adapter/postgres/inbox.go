@@ -59,7 +59,7 @@ func (in *inbox) add(a arrival) {
 	in.mu.Lock()
 	if !in.running && !a.referred {
 		in.mu.Unlock()
-		in.b.c.ReceiveEncoded(a.payload)
+		in.b.node.ReceiveEncoded(a.payload)
 		return
 	}
 	defer in.mu.Unlock()
@@ -67,7 +67,7 @@ func (in *inbox) add(a arrival) {
 		return
 	}
 	if in.bytes+a.size() > maxInbox {
-		in.b.c.ReportDropped(1)
+		in.b.node.Dropped(1)
 		return
 	}
 	in.bytes += a.size()
@@ -96,9 +96,9 @@ func (in *inbox) run() {
 			}
 			switch {
 			case payload != nil:
-				in.b.c.ReceiveEncoded(payload)
+				in.b.node.ReceiveEncoded(payload)
 			case in.ctx.Err() == nil:
-				in.b.c.ReportMalformed(fmt.Errorf("%w: %d", err, a.attachment))
+				in.b.node.Receive(nil, fmt.Errorf("%w: %d", err, a.attachment))
 			}
 		}
 	}

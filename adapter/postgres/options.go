@@ -28,8 +28,8 @@ type Options struct {
 	// is to be longer than nodes may take to ask for one. Zero means 30 s. Node.js: cleanupInterval.
 	CleanupInterval time.Duration
 
-	// ClusterOptions are those of every adapter for a cluster. Nodes are always counted by heartbeats: Heartbeat nil means
-	// their defaults, which are those of Node.js. What Node.js gives to its option errorHandler is logged.
+	// ClusterOptions are those of every adapter for a cluster. Errors that Node.js passes to its option errorHandler are
+	// logged.
 	adapter.ClusterOptions
 }
 
@@ -50,9 +50,6 @@ func (o *Options) withDefaults() *Options {
 	if opts.CleanupInterval <= 0 {
 		opts.CleanupInterval = 30 * time.Second
 	}
-	if opts.Heartbeat == nil {
-		opts.Heartbeat = new(adapter.HeartbeatOptions)
-	}
 	return &opts
 }
 
@@ -69,9 +66,7 @@ func New(p *pgxpool.Pool, o *Options) adapter.Factory {
 	shared := &pool{Pool: p}
 	r := newReceiver(shared, opts)
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
-			return newBackend(shared, r, opts, c)
-		})
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(shared, r, opts, ns.Name()))
 	}
 }
 

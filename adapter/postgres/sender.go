@@ -19,13 +19,13 @@ const publishTimeout = 10 * time.Second
 type sender struct {
 	pool   *pool
 	opts   *Options
-	uid    string
+	uid    string // EmitterUID until a node begins
 	attach string // the statement that sends an attachment
 }
 
-func newSender(p *pool, o *Options, uid string) *sender {
+func newSender(p *pool, o *Options) *sender {
 	attach := "WITH a AS (INSERT INTO " + o.TableName + " (payload) VALUES ($3) RETURNING id) SELECT " + notify("$2 || a.id || '\"}'") + " FROM a"
-	return &sender{pool: p, opts: o, uid: uid, attach: attach}
+	return &sender{pool: p, opts: o, uid: adapter.EmitterUID, attach: attach}
 }
 
 // notify returns what sends a notification to the channel $1 as part of a SELECT. It need not outlast a crash, so that the server

@@ -75,7 +75,7 @@ var requestIDs = regexp.MustCompile(`"requestId":"[0-9a-f]{16}"`)
 // returned.
 func (w *wire) expect(t *testing.T, want string) (attachment []byte) {
 	t.Helper()
-	self := w.node.Adapter.(*adapter.Cluster).UID()
+	self := w.node.Stats().UID
 	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
 	for {
@@ -149,7 +149,7 @@ func TestWireOut(t *testing.T) {
 			continue
 		}
 		attachments++
-		raw, err := hex.DecodeString(strings.Replace(test.want, "SELF", hex.EncodeToString([]byte(a.(*adapter.Cluster).UID())), 1))
+		raw, err := hex.DecodeString(strings.Replace(test.want, "SELF", hex.EncodeToString([]byte(w.node.Stats().UID)), 1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/internal/jsontext"
-	"github.com/myriad-rt/myriad/internal/msgpack"
 	"github.com/myriad-rt/myriad/internal/pubsub"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
@@ -19,9 +18,9 @@ import (
 type classic struct {
 	client redis.UniversalClient
 	membership
-	c *adapter.Cluster
 	channels
-	head []byte // what the broadcasts of this node begin with
+	node adapter.Node
+	head []byte // of the broadcasts of this node
 }
 
 // channels are those of a namespace.
@@ -40,10 +39,9 @@ func newChannels(key, namespace string, specific bool) channels {
 	}
 }
 
-func newClassic(client redis.UniversalClient, r *pubsub.Receiver, o *Options, c *adapter.Cluster) *classic {
+func newClassic(client redis.UniversalClient, r *pubsub.Receiver, o *Options, namespace string) *classic {
 	return &classic{
-		client: client, membership: membership{receiver: r}, c: c, channels: newChannels(o.Key, c.Namespace(), o.SpecificResponseChannel),
-		head: msgpack.AppendString(msgpack.AppendArrayHead(nil, 3), c.UID()),
+		client: client, membership: membership{receiver: r}, channels: newChannels(o.Key, namespace, o.SpecificResponseChannel),
 	}
 }
 
@@ -52,11 +50,12 @@ var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`
 
 func (b *classic) pattern() string { return globEscaper.Replace(b.broadcasts) + "*" }
 
-func (b *classic) ownResponses() string { return b.responses + b.c.UID() + "#" }
+func (b *classic) ownResponses() string { return b.responses + b.node.UID() + "#" }
 
 // Start implements adapter.Backend.
-func (b *classic) Start() {
-	b.join(b.requests, &pubsub.Subscription{Handle: b.handleRequest, Lost: b.c.ReportLost, Confirmed: b.c.Connected},
+func (b *classic) Start(n adapter.Node) {
+	b.node, b.head = n, broadcastHead(n.UID())
+	b.join(b.requests, &pubsub.Subscription{Handle: b.handleRequest, Lost: n.Lost, Confirmed: n.Connected},
 		map[string]*pubsub.Subscription{
 			b.pattern():      {Pattern: true, Handle: b.handleBroadcast},
 			b.responses:      {Handle: b.handleResponse},
@@ -69,13 +68,10 @@ func (b *classic) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 	return pubsub.Publish(ctx, b.client, publishCommand, batch)
 }
 
-// ServerCount implements adapter.Backend.
+// ServerCount implements adapter.Counter.
 func (b *classic) ServerCount(ctx context.Context) (int, error) {
 	return pubsub.Subscribers(ctx, b.client, false, b.requests)
 }
-
-// HandleRoom implements adapter.Backend: rooms need no subscription of their own.
-func (b *classic) HandleRoom(string) {}
 
 // Close implements adapter.Backend.
 func (b *classic) Close(ctx context.Context) error {
@@ -92,41 +88,27 @@ func (b *classic) handleBroadcast(channel string, payload []byte) {
 	if !ok || bytes.HasPrefix(payload, b.head) {
 		return
 	}
-	if room := strings.TrimSuffix(rest, "#"); room != "" && !b.c.HasRoom(room) {
+	if room := strings.TrimSuffix(rest, "#"); room != "" && !b.node.HasRoom(room) {
 		return
 	}
-	m, err := decodeBroadcast(payload)
-	if err != nil {
-		b.c.ReportMalformed(err)
-		return
-	}
-	b.c.Receive(m)
+	b.node.Receive(decodeBroadcast(payload))
 }
 
 // handleRequest takes a message on the channel of requests.
 func (b *classic) handleRequest(_ string, payload []byte) {
-	r, err := decodeRequest(payload, b.c.UID())
-	switch {
+	switch r, err := decodeRequest(payload, b.node.UID()); {
 	case err != nil:
-		b.c.ReportMalformed(err)
-	case r.m == nil || r.m.UID == b.c.UID():
-	case r.old != nil:
+		b.node.Receive(nil, err)
+	case r.old == nil:
+		b.node.Receive(r.m, nil)
+	case r.m.UID != b.node.UID():
 		b.answerOld(r)
-	default:
-		b.c.Receive(r.m)
 	}
 }
 
 // handleResponse takes an answer to a node, which need not be this one.
 func (b *classic) handleResponse(_ string, payload []byte) {
-	m, err := decodeResponse(payload, b.c.Awaits)
-	if err != nil {
-		b.c.ReportMalformed(err)
-		return
-	}
-	if m != nil {
-		b.c.Receive(m)
-	}
+	b.node.Receive(decodeResponse(payload, b.node.Awaits))
 }
 
 // Encode implements adapter.Backend.
@@ -169,44 +151,45 @@ func (c *channels) ofResponse(uid string) string {
 
 // answerOld does what a node of an older version asks for in a form of its own.
 func (b *classic) answerOld(r *request) {
+	local := b.node.Local()
 	answer := jsontext.AppendString([]byte(`{"requestId":`), r.m.RequestID)
 	switch r.kind {
 	case requestSockets:
 		var ids []string
-		b.c.Each(r.m.Options, func(s adapter.Socket) bool {
+		local.Each(r.m.Options, func(s adapter.Socket) bool {
 			ids = append(ids, s.ID())
 			return true
 		})
 		answer = jsontext.AppendStrings(append(answer, `,"sockets":`...), ids)
 	case requestAllRooms:
-		answer = jsontext.AppendStrings(append(answer, `,"rooms":`...), b.allRooms())
+		answer = jsontext.AppendStrings(append(answer, `,"rooms":`...), allRooms(local))
 	default:
-		s, ok := b.c.Socket(r.old.socket)
+		s, ok := local.Socket(r.old.socket)
 		if !ok {
 			return // another node has it
 		}
 		switch r.kind {
 		case requestJoin:
-			_ = b.c.Add(s, r.old.room) // who asked cannot be told more
+			_ = local.Add(s, r.old.room) // who asked cannot be told more
 		case requestLeave:
-			b.c.Remove(s, r.old.room)
+			local.Remove(s, r.old.room)
 		case requestDisconnect:
 			s.Disconnect(r.m.CloseConn)
 		}
 	}
-	_ = b.c.Send(adapter.Outgoing{ // it complains itself
+	_ = b.node.Send(adapter.Outgoing{ // errors are counted
 		Type: adapter.MessageFetchSocketsResponse, Channel: b.ofResponse(r.m.UID), Payload: append(answer, '}'),
 	})
 }
 
 // allRooms returns the rooms of this node, those that are named after a socket included.
-func (b *classic) allRooms() []string {
-	rooms := b.c.RoomNames()
+func allRooms(local *adapter.Memory) []string {
+	rooms := local.RoomNames()
 	known := make(map[string]struct{}, len(rooms))
 	for _, room := range rooms {
 		known[room] = struct{}{}
 	}
-	b.c.Each(adapter.Options{}, func(s adapter.Socket) bool {
+	local.Each(adapter.Options{}, func(s adapter.Socket) bool {
 		if _, ok := known[s.ID()]; !ok {
 			rooms = append(rooms, s.ID())
 		}

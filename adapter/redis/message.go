@@ -47,6 +47,11 @@ func appendPacket(dst []byte, m *adapter.Message) []byte {
 // texts are the buffers for what pack converts.
 var texts bytebufferpool.Pool
 
+// broadcastHead returns the first bytes of the broadcasts of a node.
+func broadcastHead(uid string) []byte {
+	return msgpack.AppendString(msgpack.AppendArrayHead(nil, 3), uid)
+}
+
 func encodeBroadcast(m *adapter.Message) []byte {
 	buffer := texts.Get()
 	defer texts.Put(buffer)

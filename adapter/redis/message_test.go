@@ -14,17 +14,15 @@ import (
 // notReceiving is a backend whose node hears nothing.
 type notReceiving struct{ *classic }
 
-func (notReceiving) Start() {}
+func (b notReceiving) Start(n adapter.Node) { b.node, b.head = n, broadcastHead(n.UID()) }
 
-// newTestClassic returns the backend of a namespace that is not connected.
-func newTestClassic(namespace string, o *Options) (b *classic) {
+// newTestClassic returns the backend of a namespace that is not connected, and the namespace.
+func newTestClassic(namespace string, o *Options) (*classic, *adaptertest.Node) {
 	o.Key = defaultPrefix
 	n := adaptertest.NewNode(namespace)
-	n.Adapter = adapter.NewCluster(n, nil, func(c *adapter.Cluster) adapter.Backend {
-		b = newClassic(nil, pubsub.NewReceiver(nil, false, nil), o, c)
-		return notReceiving{b}
-	})
-	return b
+	b := newClassic(nil, pubsub.NewReceiver(nil, false, nil), o, namespace)
+	n.Adapter = adapter.NewCluster(n, nil, notReceiving{b})
+	return b, n
 }
 
 func decode(channel string, payload []byte) (*adapter.Message, error) {
@@ -70,7 +68,8 @@ func TestGolden(t *testing.T) {
 					// Flags of requests are not heeded, but sent.
 					m.Options.Flags.ExpectSingleResponse = strings.Contains(string(payload), "expectSingleResponse")
 				}
-				out, err := newTestClassic(namespace, o).Encode(m)
+				b, _ := newTestClassic(namespace, o)
+				out, err := b.Encode(m)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -141,7 +140,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	}
-	b := newTestClassic("/", new(Options))
+	b, _ := newTestClassic("/", new(Options))
 	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
 		channel := channels[int(which)%len(channels)]
 		m, err := decode(channel, payload)

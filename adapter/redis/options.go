@@ -77,9 +77,7 @@ func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	opts := o.withDefaults()
 	r := pubsub.NewReceiver(client, false, opts.Logger)
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
-			return newClassic(client, r, opts, c)
-		})
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newClassic(client, r, opts, ns.Name()))
 	}
 }
 
@@ -90,8 +88,6 @@ func NewSharded(client redis.UniversalClient, o *ShardedOptions) adapter.Factory
 	opts := o.withDefaults()
 	r := pubsub.NewReceiver(client, true, opts.Logger)
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
-			return newSharded(client, r, opts, c)
-		})
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newSharded(client, r, opts, ns.Name()))
 	}
 }

@@ -14,10 +14,9 @@ import (
 type sharded struct {
 	client redis.UniversalClient
 	membership
-	c     *adapter.Cluster
-	rooms *adapter.RoomChannels
 	shardedChannels
-	own string // the channel of responses to this node
+	node adapter.Node
+	own  string // the channel of responses to this node
 }
 
 // shardedChannels are those of a namespace.
@@ -30,20 +29,19 @@ func newShardedChannels(o *ShardedOptions, namespace string) shardedChannels {
 	return shardedChannels{main: o.ChannelPrefix + "#" + namespace + "#", mode: o.SubscriptionMode}
 }
 
-func newSharded(client redis.UniversalClient, r *pubsub.Receiver, o *ShardedOptions, c *adapter.Cluster) *sharded {
-	b := &sharded{client: client, membership: membership{receiver: r}, c: c, shardedChannels: newShardedChannels(o, c.Namespace())}
-	b.own = b.of(&adapter.Message{To: c.UID()})
-	b.rooms = adapter.NewRoomChannels(c, b.mode, b.subscribe, b.unsubscribe)
-	return b
+func newSharded(client redis.UniversalClient, r *pubsub.Receiver, o *ShardedOptions, namespace string) *sharded {
+	return &sharded{client: client, membership: membership{receiver: r}, shardedChannels: newShardedChannels(o, namespace)}
 }
 
 // Start implements adapter.Backend.
-func (b *sharded) Start() {
-	b.join(b.main, &pubsub.Subscription{Handle: b.handle, Lost: b.c.ReportLost, Confirmed: b.c.Connected},
+func (b *sharded) Start(n adapter.Node) {
+	b.node, b.own = n, b.of(&adapter.Message{To: n.UID()})
+	n.SubscribeRooms(b.mode, b.subscribe, b.unsubscribe)
+	b.join(b.main, &pubsub.Subscription{Handle: b.handle, Lost: n.Lost, Confirmed: n.Connected},
 		map[string]*pubsub.Subscription{b.own: {Handle: b.handle}})
 }
 
-func (b *sharded) handle(_ string, payload []byte) { b.c.ReceiveEncoded(payload) }
+func (b *sharded) handle(_ string, payload []byte) { b.node.ReceiveEncoded(payload) }
 
 // Encode implements adapter.Backend.
 func (b *sharded) Encode(m *adapter.Message) (adapter.Outgoing, error) { return b.encode(m), nil }
@@ -71,13 +69,10 @@ func (b *sharded) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 	return pubsub.Publish(ctx, b.client, shardedPublishCommand, batch)
 }
 
-// ServerCount implements adapter.Backend.
+// ServerCount implements adapter.Counter.
 func (b *sharded) ServerCount(ctx context.Context) (int, error) {
 	return pubsub.Subscribers(ctx, b.client, true, b.main)
 }
-
-// HandleRoom implements adapter.Backend.
-func (b *sharded) HandleRoom(room string) { b.rooms.HandleRoom(room) }
 
 func (b *sharded) subscribe(room string) {
 	if name := b.main + room + "#"; name != b.own {
@@ -97,7 +92,6 @@ func (b *sharded) unsubscribe(rooms ...string) {
 
 // Close implements adapter.Backend.
 func (b *sharded) Close(ctx context.Context) error {
-	b.rooms.Close()
 	b.leave(b.main, b.own)
 	if err := b.receiver.Flush(ctx); err != nil {
 		return fmt.Errorf("redis: unsubscribing: %w", err)

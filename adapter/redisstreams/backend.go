@@ -18,7 +18,7 @@ import (
 // worth nothing later, and answers are published on channels.
 type backend struct {
 	f      *factory
-	c      *adapter.Cluster
+	node   adapter.Node
 	reader *reader
 	stream string
 	main   string // the channel of the namespace
@@ -26,10 +26,9 @@ type backend struct {
 	hears  bool   // Redis has subscribed this node to own; guarded by reader.mu
 }
 
-func newBackend(f *factory, c *adapter.Cluster) *backend {
-	stream := streamOf(c.Namespace(), f.opts)
-	main := f.opts.ChannelPrefix + "#" + c.Namespace() + "#"
-	return &backend{f: f, c: c, reader: f.reader(stream), stream: stream, main: main, own: main + c.UID() + "#"}
+func newBackend(f *factory, namespace string) *backend {
+	stream := streamOf(namespace, f.opts)
+	return &backend{f: f, reader: f.reader(stream), stream: stream, main: f.opts.ChannelPrefix + "#" + namespace + "#"}
 }
 
 // streamOf returns the stream of a namespace. Node.js servers read no stream with a negative number, but write to
@@ -46,7 +45,8 @@ func streamOf(namespace string, o *Options) string {
 }
 
 // Start implements adapter.Backend.
-func (b *backend) Start() {
+func (b *backend) Start(n adapter.Node) {
+	b.node, b.own = n, b.main+n.UID()+"#"
 	b.reader.attach(b)
 	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: func() { b.reader.hears(b) }})
 }
@@ -55,26 +55,21 @@ func (b *backend) Start() {
 // has its place in the stream: who has counted the nodes may rely on what it broadcasts then to reach all of them. Nor before
 // answers come, which may be by another server of a Redis Cluster.
 func (b *backend) join() {
-	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: b.c.Connected, Lost: b.c.ReportLost})
+	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: b.node.Connected, Lost: b.node.Lost})
 }
 
 // handleMessage takes what was published on a channel.
-func (b *backend) handleMessage(_ string, payload []byte) { b.c.ReceiveEncoded(payload) }
+func (b *backend) handleMessage(_ string, payload []byte) { b.node.ReceiveEncoded(payload) }
 
 // handleEntry takes an entry of the stream for this namespace.
 func (b *backend) handleEntry(e *entry) {
-	if e.uid == b.c.UID() {
+	if e.uid == b.node.UID() {
 		if e.kind == broadcastKind {
-			b.c.ReceiveOwn(e.data, e.id)
+			b.node.ReceiveOwn(e.data, e.id)
 		}
 		return
 	}
-	m, err := e.decode()
-	if err != nil {
-		b.c.ReportMalformed(err)
-		return
-	}
-	b.c.Receive(m)
+	b.node.Receive(e.decode())
 }
 
 // Encode implements adapter.Backend. What has no channel is for the stream.
@@ -124,9 +119,9 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 func (b *backend) command(ctx context.Context, out *adapter.Outgoing) redis.Cmder {
 	switch {
 	case out.Type == sessionType:
-		return pubsub.Once(ctx, "set", out.Channel, out.Payload, "px", b.c.Recovery().MaxDisconnection.Milliseconds())
+		return pubsub.Once(ctx, "set", out.Channel, out.Payload, "px", b.node.Recovery().MaxDisconnection.Milliseconds())
 	case out.Channel == "":
-		return add(ctx, b.stream, b.f.opts.MaxLen, b.c.UID(), b.c.Namespace(), out)
+		return add(ctx, b.stream, b.f.opts.MaxLen, b.node.UID(), b.node.Namespace(), out)
 	case b.f.opts.ShardedPubSub:
 		return pubsub.Once(ctx, "spublish", out.Channel, out.Payload)
 	}
@@ -139,13 +134,10 @@ func add(ctx context.Context, stream string, maxLen int64, uid, namespace string
 		"uid", uid, "nsp", namespace, "type", int(out.Type), "data", out.Payload)
 }
 
-// ServerCount implements adapter.Backend.
+// ServerCount implements adapter.Counter.
 func (b *backend) ServerCount(ctx context.Context) (int, error) {
 	return pubsub.Subscribers(ctx, b.f.client, b.f.opts.ShardedPubSub, b.main)
 }
-
-// HandleRoom implements adapter.Backend: rooms are nothing to Redis.
-func (b *backend) HandleRoom(string) {}
 
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {

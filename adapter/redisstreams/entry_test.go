@@ -41,17 +41,15 @@ func (g *golden) entry() *entry {
 // notReceiving is a backend whose node hears nothing.
 type notReceiving struct{ *backend }
 
-func (notReceiving) Start() {}
+func (b notReceiving) Start(n adapter.Node) { b.node = n }
 
 // newTestBackend returns the backend of a namespace that is not connected.
 func newTestBackend(namespace string, o *Options) (b *backend) {
 	f := &factory{opts: o.withDefaults(), readers: make(map[string]*reader)}
 	n := adaptertest.NewNode(namespace)
 	n.Kept = new(adapter.RecoveryOptions)
-	n.Adapter = adapter.NewCluster(n, nil, func(c *adapter.Cluster) adapter.Backend {
-		b = newBackend(f, c)
-		return notReceiving{b}
-	})
+	b = newBackend(f, namespace)
+	n.Adapter = adapter.NewCluster(n, nil, notReceiving{b})
 	return b
 }
 
@@ -96,7 +94,7 @@ func testGoldenEntry(t *testing.T, g *golden) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want[1] = b.c.UID()
+	want[1] = b.node.UID()
 	got := fmt.Sprintf("%s", b.command(t.Context(), &out).Args())
 	if want := fmt.Sprintf("%s", append([]any{"xadd", "socket.io", "maxlen", "~", int64(10_000), "*"}, anys(want)...)); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

@@ -236,7 +236,7 @@ func TestCountedWhenAnswered(t *testing.T) {
 		n.Open(t, redisstreams.New(client, &redisstreams.Options{
 			ShardedPubSub: true, ClusterOptions: adapter.ClusterOptions{Logger: log.Logger()},
 		}))
-		own := main + n.Adapter.(*adapter.Cluster).UID() + "#"
+		own := main + n.Stats().UID + "#"
 		if cluster.Master(cluster.Slot(t, own)) == cluster.Master(cluster.Slot(t, main)) {
 			continue // where one connection serves both, Redis refuses both
 		}
@@ -369,7 +369,7 @@ func TestGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	own := "socket.io#/#" + f.nodes[0].Adapter.(*adapter.Cluster).UID() + "#"
+	own := "socket.io#/#" + f.nodes[0].Stats().UID + "#"
 	for _, channel := range []string{"socket.io#/#", own} {
 		if err := f.client.Publish(t.Context(), channel, "\xc1garbage").Err(); err != nil {
 			t.Fatal(err)

@@ -80,9 +80,7 @@ func New(client redis.UniversalClient, o *Options) adapter.Factory {
 		readers:  make(map[string]*reader),
 	}
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, func(c *adapter.Cluster) adapter.Backend {
-			return newBackend(f, c)
-		})
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(f, ns.Name()))
 	}
 }
 

@@ -57,8 +57,8 @@ type waiter struct {
 func (r *reader) attach(b *backend) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.backends[b.c.Namespace()] = b
-	b.c.Returning(r.reading)
+	r.backends[b.node.Namespace()] = b
+	b.node.Returning(r.reading)
 	if r.cancel != nil {
 		return
 	}
@@ -72,7 +72,7 @@ func (r *reader) attach(b *backend) {
 func (r *reader) hears(b *backend) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.backends[b.c.Namespace()] != b {
+	if r.backends[b.node.Namespace()] != b {
 		return
 	}
 	b.hears = true
@@ -84,8 +84,8 @@ func (r *reader) hears(b *backend) {
 // detach ends that. When it returns, nothing more is handed over and, if b was the last one, nothing more read.
 func (r *reader) detach(b *backend) {
 	r.mu.Lock()
-	if r.backends[b.c.Namespace()] == b {
-		delete(r.backends, b.c.Namespace())
+	if r.backends[b.node.Namespace()] == b {
+		delete(r.backends, b.node.Namespace())
 	}
 	if len(r.backends) > 0 || r.cancel == nil {
 		r.mu.Unlock()
@@ -257,7 +257,7 @@ func (r *reader) setReading(on bool) {
 	defer r.mu.Unlock()
 	r.reading = on
 	for _, b := range r.backends {
-		b.c.Returning(on)
+		b.node.Returning(on)
 	}
 }
 
@@ -317,7 +317,7 @@ func positionOf(list []redis.XMessage) position {
 
 func (r *reader) lostLocked() {
 	for _, b := range r.backends {
-		b.c.ReportLost()
+		b.node.Lost()
 	}
 }
 

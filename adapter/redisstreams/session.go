@@ -35,7 +35,7 @@ func (b *backend) PersistSession(s *adapter.Session) error {
 	if err != nil {
 		return err
 	}
-	return b.c.Send(adapter.Outgoing{Type: sessionType, Channel: b.sessionKey(s.PID), Payload: value})
+	return b.node.Send(adapter.Outgoing{Type: sessionType, Channel: b.sessionKey(s.PID), Payload: value})
 }
 
 func (b *backend) sessionKey(pid string) string { return b.f.opts.SessionKeyPrefix + pid }
@@ -226,7 +226,7 @@ func (b *backend) missedBetween(ctx context.Context, s *adapter.Session, after p
 
 // packetFor returns the packet that an entry is for the client of s, or nil. What was volatile is not sent again.
 func (b *backend) packetFor(s *adapter.Session, e *entry) *parser.Packet {
-	if e.namespace != b.c.Namespace() || e.kind != broadcastKind {
+	if e.namespace != b.node.Namespace() || e.kind != broadcastKind {
 		return nil
 	}
 	m, err := e.decode()
@@ -238,7 +238,7 @@ func (b *backend) packetFor(s *adapter.Session, e *entry) *parser.Packet {
 		return nil
 	}
 	return &parser.Packet{
-		Type: parser.Event, Namespace: b.c.Namespace(),
+		Type: parser.Event, Namespace: b.node.Namespace(),
 		Data: adapter.AppendOffset(m.Value.Data, e.id), Attachments: m.Value.Attachments,
 	}
 }
