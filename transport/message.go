@@ -48,6 +48,9 @@ type Message struct {
 
 	frames   [formats]atomic.Pointer[[]byte] // of a shared Message
 	deflated atomic.Pointer[deflated]        // of a shared Message, compressed
+
+	budget atomic.Pointer[Budget] // of a shared Message: the first that it was held by
+	holds  atomic.Int64           // queues of that budget that refer to it
 }
 
 // Deflater compresses the payloads of complete frames and returns the frames that take their place,
