@@ -51,16 +51,7 @@ func (s *Session) parse(data []byte, binary bool) (packet.Packet, error) {
 	}
 }
 
-func (h *webSocketHandler) HandleBatch(transport.Conn) { (*Session)(h).endBatch() }
-
 func (h *webSocketHandler) Run(transport.Conn) { h.handler.Run() }
-
-// endBatch tells the handler, if it wants to know, that a batch of messages has ended.
-func (s *Session) endBatch() {
-	if b, ok := s.handler.(BatchHandler); ok {
-		b.HandleBatch()
-	}
-}
 
 func (h *webSocketHandler) HandleDrain(transport.Conn) {
 	s := (*Session)(h)
@@ -125,13 +116,12 @@ func (h *pollingHandler) HandlePacket(p packet.Packet) (more bool) {
 	return more
 }
 
-func (h *pollingHandler) HandleBatch(err error) {
+func (h *pollingHandler) HandlePosted(err error) {
 	s := (*Session)(h)
 	if err != nil {
 		s.end(ParseError, err, packet.Close)
 	}
 	if s.flags.And(^uint32(flagRun))&flagRun != 0 {
-		s.endBatch()
 		go s.handler.Run()
 	}
 }

@@ -37,15 +37,6 @@ type Handler interface {
 	HandleClose(reason CloseReason, err error)
 }
 
-// BatchHandler is what a Handler may be in addition.
-type BatchHandler interface {
-	Handler
-
-	// HandleBatch is called when the last of the messages that have come in one piece has been handled,
-	// before the Run that one of them has asked for. It must not block.
-	HandleBatch()
-}
-
 // State says how far a session has come.
 type State uint8
 

@@ -58,9 +58,6 @@ func (u *upgrade) HandleMessage(c transport.Conn, data []byte, binary bool) (run
 	return false
 }
 
-// HandleBatch implements [transport.Handler].
-func (u *upgrade) HandleBatch(transport.Conn) {}
-
 // Run implements [transport.Handler]. A probe has no work to do, but what is read together with the
 // end of one belongs to the session.
 func (u *upgrade) Run(transport.Conn) {}

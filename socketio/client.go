@@ -27,7 +27,7 @@ type client struct {
 	deciding uint16 // number of namespaces about which functions of the application are deciding
 }
 
-var _ engineio.BatchHandler = (*client)(nil)
+var _ engineio.Handler = (*client)(nil)
 
 // packets holds the packets that messages are decoded into.
 var packets = sync.Pool{New: func() any { return new(parser.Packet) }}
@@ -111,7 +111,6 @@ func (c *client) handlePacket(p *parser.Packet) (run bool) {
 		}
 		return false
 	case parser.Disconnect:
-		c.queue.dropBatch(s)
 		return s.end(ClientNamespaceDisconnect, nil)
 	default: // CONNECT_ERROR is for servers to send
 		c.violate()
@@ -171,7 +170,6 @@ func (c *client) allLocked() []*Socket {
 
 // reject closes the session of a client that has sent what is not a packet.
 func (c *client) reject(err error) {
-	c.queue.dropBatch(nil)
 	for _, s := range c.all() {
 		if s.reachable() {
 			c.queue.push(func() { s.handleError(err) })
@@ -182,7 +180,6 @@ func (c *client) reject(err error) {
 
 // violate closes the session of a client that has sent a packet which its state does not allow.
 func (c *client) violate() {
-	c.queue.dropBatch(nil)
 	c.session.Close()
 	reason := ForcedClose
 	if c.session.State() != engineio.StateClosed {
@@ -214,9 +211,6 @@ func (c *client) end(reason DisconnectReason, err error) {
 	c.schedule()
 }
 
-// HandleBatch implements [engineio.BatchHandler].
-func (c *client) HandleBatch() { c.queue.endBatch() }
-
 // Run implements [engineio.Handler].
 func (c *client) Run() {
 	if c.queue.run(c) {
@@ -233,9 +227,6 @@ func (c *client) HandleDrain() {}
 
 // HandleClose implements [engineio.Handler].
 func (c *client) HandleClose(reason engineio.CloseReason, err error) {
-	if reason == engineio.ParseError || (reason == engineio.TransportClose && c.session.Transport() == "polling") {
-		c.queue.dropBatch(nil) // the rest of the payload goes with the packet that closed
-	}
 	c.end(DisconnectReason(reason), err)
 }
 

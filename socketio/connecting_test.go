@@ -50,7 +50,6 @@ func TestClientLeavesAtOnce(t *testing.T) {
 				}
 				auth = s.more().pid
 				c.HandleMessage([]byte(`2["e"]`), false)
-				c.HandleBatch()
 				c.HandleClose(engineio.TransportClose, nil)
 			})
 			c.HandleMessage([]byte("0"+auth), false)

@@ -14,15 +14,14 @@ import (
 //
 // Socket.IO protocol v5, "EVENT".
 type Event struct {
-	socket  *Socket
-	name    []byte
-	args    Args
-	data    []byte // a copy of the packet's payload, which name and args refer to
-	id      uint64
-	asked   bool // for an acknowledgement
-	dropped bool
-	kept    bool // by a handler: not to be used again
-	acked   atomic.Bool
+	socket *Socket
+	name   []byte
+	args   Args
+	data   []byte // a copy of the packet's payload, which name and args refer to
+	id     uint64
+	asked  bool // for an acknowledgement
+	kept   bool // by a handler: not to be used again
+	acked  atomic.Bool
 }
 
 func (e *Event) init(s *Socket, p *parser.Packet) {

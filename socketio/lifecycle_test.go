@@ -84,42 +84,6 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// TestLastEvents sends events and a DISCONNECT, in one piece or not, to a client whose handler is busy. As with the
-// reference a piece that ends a socket takes its own events with it, but not earlier ones.
-func TestLastEvents(t *testing.T) {
-	gate := make(chan struct{}, 100)
-	seen := make(chan string, 100)
-	inEachMode(t, socketio.Options{}, func(s *socketio.Server) {
-		socketio.On(s, "e", func(_ *socketio.Socket, v string) {
-			if v == "block" {
-				<-gate
-			}
-			seen <- v
-		})
-		s.OnDisconnect(func(*socketio.Socket, socketio.DisconnectReason) { seen <- "gone" })
-	}, func(t *testing.T, s *socketio.Server, url string) {
-		p := connect(t, url, "")
-		p.send(`42["e","block"]`)
-		eventually(t, "the client is there", func() bool { return len(s.Sockets()) == 1 })
-		p.send(`42["e","before"]`, `3`)
-		// Each client packet is a piece of its own when the one before has been taken; an acknowledged
-		// event of another namespace shows that.
-		p.send("40/sync,")
-		p.want(`44/sync,{"message":"Invalid namespace"}`)
-		if _, err := p.conn.Write(frames(`42["e","with it"]`, "41")); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the socket has left", func() bool { return len(s.Sockets()) == 0 })
-		gate <- struct{}{}
-		for _, want := range []string{"block", "before", "gone"} {
-			got := receive(t, seen)
-			if got != want {
-				t.Fatalf("got %q, want %q", got, want)
-			}
-		}
-	})
-}
-
 func TestDisconnectReasons(t *testing.T) {
 	type end struct {
 		reason socketio.DisconnectReason

@@ -10,14 +10,13 @@ import (
 // queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
 // for use. All methods are safe for concurrent use.
 //
-// A client's packets are parsed and queued as they are read, in batches; run works them off. While a
+// A client's packets are parsed and queued as they are read; run works them off. While a
 // handler blocks, packets go on being queued; from maxQueued bytes on, pushEvent reports the queue full, and
 // the reader is expected to stop until run has reported that there is room again.
 type queue struct {
 	mu      sync.Mutex
 	last    *task  // whose next is the first; nil if there is none
 	bytes   uint32 // estimate of the memory that waiting events take
-	batch   uint16 // far more than can wait
 	running bool
 	full    bool
 
@@ -45,7 +44,6 @@ type task struct {
 	event Event // if event.socket is set
 	do    func()
 	cost  uint32
-	batch uint16
 }
 
 var tasks = sync.Pool{New: func() any { return new(task) }}
@@ -102,7 +100,6 @@ func (q *queue) push(f func()) {
 }
 
 func (q *queue) pushLocked(t *task) {
-	t.batch = q.batch
 	q.bytes += t.cost
 	if q.last == nil {
 		t.next = t
@@ -126,32 +123,6 @@ func (q *queue) popLocked() *task {
 	t.next = nil // or an event that a handler keeps would keep those behind it
 	q.bytes -= t.cost
 	return t
-}
-
-// endBatch says that what is queued from now on has come in another piece than what was before.
-func (q *queue) endBatch() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.batch++
-}
-
-// dropBatch forgets the events for s that have been queued since the last endBatch, or those for all
-// sockets if s is nil. As with the reference, a packet that ends a socket takes the events with it that
-// arrived in the same piece.
-func (q *queue) dropBatch(s *Socket) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.last == nil {
-		return
-	}
-	for t := q.last.next; ; t = t.next {
-		if t.batch == q.batch && t.event.socket != nil && (s == nil || t.event.socket == s) {
-			t.event.dropped = true
-		}
-		if t == q.last {
-			return
-		}
-	}
 }
 
 // run works the queue off and reports whether it was full and is so no longer. If it is being worked off
@@ -202,7 +173,7 @@ func (t *task) run(c *client) {
 	}()
 	if t.do != nil {
 		t.do()
-	} else if !t.event.dropped {
+	} else {
 		t.event.socket.dispatch(&t.event)
 	}
 }

@@ -132,26 +132,6 @@ func TestQueueOrder(t *testing.T) {
 	}
 }
 
-func TestDropBatch(t *testing.T) {
-	a, _ := connected(t)
-	n, c := a.ns, a.client
-	b := join(t, n.server.Of("/b"), c)
-	var seen []string
-	note := func(e *Event) { seen = append(seen, e.Socket().Namespace().Name()+string(e.Args().At(0).Data)) }
-	n.On("e", note)
-	b.Namespace().On("e", note)
-	c.queue.pushEvent(a, event(`["e",1]`))
-	c.queue.endBatch()
-	c.queue.pushEvent(a, event(`["e",2]`))
-	c.queue.pushEvent(b, event(`["e",3]`))
-	c.queue.dropBatch(a)
-	c.queue.pushEvent(a, event(`["e",4]`))
-	c.queue.run(c)
-	if want := []string{"/1", "/b3", "/4"}; !slices.Equal(seen, want) {
-		t.Errorf("seen %q, want %q", seen, want)
-	}
-}
-
 func TestQueueFull(t *testing.T) {
 	s, _ := connected(t)
 	c := s.client

@@ -86,10 +86,6 @@ type Handler interface {
 	// If it returns true, Run is called once after the messages that have already been read.
 	HandleMessage(c Conn, data []byte, binary bool) (run bool)
 
-	// HandleBatch is called before Run, when the last of the messages that have already been read has been
-	// handled. It must not block.
-	HandleBatch(c Conn)
-
 	// Run does the work that messages have given rise to. It may block for as long as it wants
 	// without holding up any other connection, or the reading of this one.
 	Run(c Conn)

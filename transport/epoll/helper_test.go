@@ -113,7 +113,6 @@ func (echoHandler) HandleMessage(c transport.Conn, data []byte, binary bool) boo
 }
 
 func (echoHandler) Run(transport.Conn)                {}
-func (echoHandler) HandleBatch(transport.Conn)        {}
 func (echoHandler) HandleDrain(transport.Conn)        {}
 func (echoHandler) HandleClose(transport.Conn, error) {}
 
@@ -178,8 +177,6 @@ func (r *recorder) Run(c transport.Conn) {
 		r.onRun(c)
 	}
 }
-
-func (r *recorder) HandleBatch(transport.Conn) {}
 
 func (r *recorder) HandleDrain(transport.Conn) {
 	r.exclusive(func() { r.note(func() { r.drains++ }) })

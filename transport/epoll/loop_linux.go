@@ -213,7 +213,6 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 // run calls Run of c's handler. It returns false if the loop is lost.
 func (l *loop) run(c *Conn) bool {
 	h := c.handler
-	h.HandleBatch(c)
 	if l.detach.due() {
 		go work(h, c)
 		return true

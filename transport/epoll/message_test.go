@@ -33,7 +33,6 @@ func (s *sink) writeQueue(*Conn) (int, error)                                 { 
 func (s *sink) watch(*Conn)                                                   {}
 func (s *sink) signal(*Conn)                                                  {}
 func (s *sink) heard(*Conn, time.Duration) bool                               { return true }
-func (s *sink) HandleBatch(transport.Conn)                                    {}
 func (s *sink) HandleDrain(transport.Conn)                                    {}
 func (s *sink) HandleClose(transport.Conn, error)                             {}
 func (s *sink) Run(transport.Conn)                                            {}

@@ -205,7 +205,6 @@ func (st *stream) handle(c *Conn, b []byte) {
 	run := c.feedEarly()
 	run = c.feed(b) || run
 	if run {
-		c.handler.HandleBatch(c)
 		go work(c.handler, c)
 	}
 	st.calls.Unlock()

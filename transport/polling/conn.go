@@ -34,15 +34,15 @@ type Config struct {
 }
 
 // Handler is what the owner of a Conn offers to it. None of the methods may block. HandlePacket and
-// HandleBatch are called one at a time; the others may be called at any time.
+// HandlePosted are called one at a time; the others may be called at any time.
 type Handler interface {
 	// HandlePacket takes the next packet of a POST. p.Data is valid until it returns. If it returns
 	// false, the rest of the body is dropped.
 	HandlePacket(p packet.Packet) (more bool)
 
-	// HandleBatch is called when all packets of a POST have been handed over, before it is answered.
+	// HandlePosted is called when all packets of a POST have been handed over, before it is answered.
 	// err says why the body could not be decoded to its end.
-	HandleBatch(err error)
+	HandlePosted(err error)
 
 	// HandleDrain is called when what was queued has been handed to a GET.
 	HandleDrain()
@@ -253,7 +253,7 @@ func (c *Conn) End(t packet.Type) {
 }
 
 // Freeze makes c hand over no more packets and waits until it does not hand one over. It must not be
-// called from HandlePacket or HandleBatch.
+// called from HandlePacket or HandlePosted.
 func (c *Conn) Freeze() {
 	c.dispatch.Lock()
 	defer c.dispatch.Unlock()

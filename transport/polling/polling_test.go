@@ -62,7 +62,7 @@ type recorder struct {
 	mu      sync.Mutex
 	packets []string
 	errs    []error
-	batches int
+	posts   int
 	drained int
 	ended   int
 }
@@ -76,10 +76,10 @@ func (r *recorder) HandlePacket(p packet.Packet) bool {
 	return p.Type != packet.Close
 }
 
-func (r *recorder) HandleBatch(err error) {
+func (r *recorder) HandlePosted(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.batches++
+	r.posts++
 	if err != nil {
 		r.errs = append(r.errs, err)
 	}
@@ -212,8 +212,8 @@ func TestHeldPost(t *testing.T) {
 		}
 		go post()
 		synctest.Wait()
-		if w.Body.Len() > 0 || r.batches != 1 {
-			t.Errorf("%q, %d batches", w.Body, r.batches)
+		if w.Body.Len() > 0 || r.posts != 1 {
+			t.Errorf("%q, %d posts", w.Body, r.posts)
 		}
 		c.Resume()
 		synctest.Wait()

@@ -160,11 +160,11 @@ func (c *Conn) handOver(body []byte, binary bool) {
 	for {
 		p, ok, err := next()
 		if !ok {
-			c.handler.HandleBatch(err)
+			c.handler.HandlePosted(err)
 			return
 		}
 		if !c.handler.HandlePacket(p) {
-			c.handler.HandleBatch(nil)
+			c.handler.HandlePosted(nil)
 			return
 		}
 	}
