@@ -58,8 +58,8 @@ type Stats struct {
 	WebSocket epoll.Stats
 }
 
-// NewServer returns a Server. It starts event loops, which Close or Shutdown ends. It returns an error
-// if o is nil, has no OnSession or a value that is out of range.
+// NewServer returns a Server. The first WebSocket connection starts event loops, which hold descriptors and goroutines
+// until Close or Shutdown. It returns an error if o is nil, has no OnSession or a value that is out of range.
 func NewServer(o *Options) (*Server, error) {
 	options, err := o.withDefaults()
 	if err != nil {

@@ -40,7 +40,7 @@ type Server struct {
 // NewServer returns a server. opts may be nil and is copied. It panics if opts make no sense: a negative
 // duration, say, or an unknown transport.
 //
-// A server holds descriptors and goroutines until Shutdown or Close.
+// A server that has served requests holds descriptors and goroutines until Shutdown or Close.
 func NewServer(opts *Options) *Server {
 	o := opts.withDefaults()
 	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime, grace: defaultCloseGrace}

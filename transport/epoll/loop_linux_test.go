@@ -13,7 +13,9 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-func resting(s *Server) func() bool { return s.poller.guard.resting.Load }
+func resting(s *Server) func() bool {
+	return func() bool { return s.poller.Load().guard.resting.Load() }
+}
 
 func TestTimers(t *testing.T) {
 	var list timers

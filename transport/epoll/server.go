@@ -3,7 +3,6 @@ package epoll
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -69,7 +68,7 @@ func (o *Options) withDefaults() (Options, error) {
 // Server owns WebSocket connections and the loops that serve them. Its methods are safe for concurrent use.
 type Server struct {
 	options Options
-	poller  *poller                      // nil if every connection has goroutines
+	poller  atomic.Pointer[poller]       // nil before the first connection, and if every connection has goroutines
 	deflate [maxWindowBits + 1]*deflater // by window bits, nil without Options.PerMessageDeflate
 	closing atomic.Bool
 
@@ -78,9 +77,11 @@ type Server struct {
 	slowPeers      atomic.Uint64
 	takeovers      atomic.Uint64
 
+	notHijacker sync.Once // logs that middleware prevents upgrades
+
 	mu         sync.Mutex
 	streams    map[*stream]*Conn // started goroutine connections
-	refuse     bool              // no more of them
+	refuse     bool              // no more of them, nor event loops
 	goroutines atomic.Int64      // that serve them
 }
 
@@ -92,8 +93,8 @@ type Stats struct {
 	Takeovers      uint64 // times that a Run blocked so long that its loop went on without it
 }
 
-// NewServer returns a Server and starts its loops. Nil options mean all defaults. It returns an error if
-// a field is negative, or the system does not give what a loop needs. Close releases everything.
+// NewServer returns a Server. Nil options mean all defaults. It returns an error if a field is negative.
+// The first connection starts the event loops, which hold descriptors and goroutines until Close.
 func NewServer(o *Options) (*Server, error) {
 	options, err := o.withDefaults()
 	if err != nil {
@@ -105,12 +106,25 @@ func NewServer(o *Options) (*Server, error) {
 			s.deflate[bits] = newDeflater(options.PerMessageDeflate, bits)
 		}
 	}
-	if !options.DisableEpoll {
-		if s.poller, err = newPoller(s); err != nil {
-			return nil, fmt.Errorf("epoll: start loops: %w", err)
-		}
-	}
 	return s, nil
+}
+
+// loops returns the event loops and starts them if there are none. It returns nil if connections have goroutines. The error
+// is that of a system call; a later call may succeed.
+func (s *Server) loops() (*poller, error) {
+	if p := s.poller.Load(); p != nil || s.options.DisableEpoll {
+		return p, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.poller.Load(); p != nil || s.refuse {
+		return p, nil
+	}
+	p, err := newPoller(s)
+	if err == nil {
+		s.poller.Store(p)
+	}
+	return p, err
 }
 
 // Stats returns the present figures.
@@ -142,8 +156,8 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, c := range s.conns() {
 		c.Abort()
 	}
-	if s.poller != nil {
-		s.poller.close()
+	if p := s.poller.Load(); p != nil {
+		p.close()
 	}
 	poll(context.Background(), func() bool { return s.goroutines.Load() == 0 })
 	return err
@@ -166,8 +180,8 @@ func poll(ctx context.Context, done func() bool) error {
 // conns returns the started connections.
 func (s *Server) conns() []*Conn {
 	var all []*Conn
-	if s.poller != nil {
-		all = s.poller.conns()
+	if p := s.poller.Load(); p != nil {
+		all = p.conns()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

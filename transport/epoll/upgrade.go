@@ -74,8 +74,9 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	if refusal == nil && s.options.PerMessageDeflate != nil {
 		extension, refusal = s.options.PerMessageDeflate.negotiate(r)
 	}
-	if refusal == nil && s.closing.Load() {
-		refusal = &HandshakeError{http.StatusServiceUnavailable, "Service Unavailable"}
+	var loops *poller
+	if refusal == nil {
+		loops, refusal = s.ready()
 	}
 	if refusal != nil {
 		refuse(w, refusal)
@@ -83,6 +84,11 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		s.notHijacker.Do(func() {
+			s.options.Logger.Error("a WebSocket connection cannot be taken over: middleware must pass on a ResponseWriter that is an "+
+				"http.Hijacker or has Unwrap (see http.ResponseController), which that of http.TimeoutHandler is not",
+				"err", err, "writer", fmt.Sprintf("%T", w))
+		})
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return nil, fmt.Errorf("epoll: hijack: %w", err)
 	}
@@ -94,7 +100,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	if buffered != nil {
 		early = peekBuffered(buffered.Reader)
 	}
-	c := s.adopt(conn)
+	c := s.adopt(loops, conn)
 	c.state.Store(uint32(format) << formatShift)
 	if extension != nil {
 		c.deflate = s.newDeflate(extension)
@@ -113,10 +119,22 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	return c, nil
 }
 
-// adopt returns a Conn for conn, which it owns from now on.
-func (s *Server) adopt(conn net.Conn) *Conn {
-	if s.poller != nil {
-		if c := s.poller.adopt(conn); c != nil {
+// ready returns the event loops, nil if connections have goroutines, or a refusal if s takes no connections.
+func (s *Server) ready() (*poller, *HandshakeError) {
+	loops, err := s.loops()
+	if err != nil {
+		s.options.Logger.Error("event loops cannot be started: a WebSocket handshake is refused", "err", err)
+	}
+	if err != nil || s.closing.Load() {
+		return nil, &HandshakeError{http.StatusServiceUnavailable, "Service Unavailable"}
+	}
+	return loops, nil
+}
+
+// adopt returns a Conn for conn, which it owns from now on. loops may be nil.
+func (s *Server) adopt(loops *poller, conn net.Conn) *Conn {
+	if loops != nil {
+		if c := loops.adopt(conn); c != nil {
 			return c
 		}
 	}

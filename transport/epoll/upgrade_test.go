@@ -2,9 +2,11 @@ package epoll
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -119,9 +121,10 @@ func TestHandshakeRefusals(t *testing.T) {
 	})
 }
 
-// TestUpgradeWithoutHijack uses a ResponseWriter that cannot give its connection away.
+// TestUpgradeWithoutHijack uses a ResponseWriter that cannot give its connection away, which is logged once.
 func TestUpgradeWithoutHijack(t *testing.T) {
-	s, err := NewServer(&Options{Loops: 1})
+	var log bytes.Buffer
+	s, err := NewServer(&Options{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,12 +133,17 @@ func TestUpgradeWithoutHijack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	if _, err := s.Upgrade(w, request, nil, transport.FormatV4); !errors.Is(err, http.ErrNotSupported) || w.Code != 500 {
-		t.Errorf("Upgrade: %v, status %d", err, w.Code)
+	for range 2 {
+		w := httptest.NewRecorder()
+		if _, err := s.Upgrade(w, request, nil, transport.FormatV4); !errors.Is(err, http.ErrNotSupported) || w.Code != 500 {
+			t.Errorf("Upgrade: %v, status %d", err, w.Code)
+		}
+	}
+	if text := log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "*httptest.ResponseRecorder") {
+		t.Errorf("logged %q", text)
 	}
 	request.Header.Set("Sec-WebSocket-Version", "7")
-	w = httptest.NewRecorder()
+	w := httptest.NewRecorder()
 	var refusal *HandshakeError
 	if _, err := s.Upgrade(w, request, nil, transport.FormatV4); !errors.As(err, &refusal) || refusal.Status != 400 {
 		t.Errorf("Upgrade: %v", err)
