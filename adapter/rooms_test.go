@@ -117,3 +117,61 @@ func TestEmptyRoomsVanish(t *testing.T) {
 		}
 	}
 }
+
+// crowd returns an index with a room of n sockets and a room with one of them.
+func crowd(tb testing.TB, n int) *index {
+	x := new(index)
+	for i := range n {
+		m, id := new(Member), fmt.Sprint("s", i)
+		x.register(&Member{socket: idSocket{id: id}}, id)
+		for _, room := range []string{"large", "small"}[:1+max(0, i+2-n)] {
+			if _, _, err := x.addLocked(m, id, room, 2); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	return x
+}
+
+func countSelected(x *index, o Options) (n int) {
+	x.each(o, func(*Member) bool { n++; return true })
+	return n
+}
+
+// TestSelectionsForgetLargeRooms selects many sockets and then few: no selection finds a slice that is larger than it needs,
+// all of which it would have to clear, or members that an earlier one has left in it.
+func TestSelectionsForgetLargeRooms(t *testing.T) {
+	x := crowd(t, 100_000)
+	for range 10 {
+		for _, o := range []Options{{Rooms: []string{"large"}}, {}, {Rooms: []string{"large", "small"}}, {Except: []string{"large"}}} {
+			countSelected(x, o)
+			s := snapshots.Get().(*snapshot)
+			if c := cap(s.members); c > maxPooledSnapshot {
+				t.Fatalf("room for %d members is kept after %v", c, o)
+			}
+			for _, m := range s.members[:cap(s.members)] {
+				if m != nil {
+					t.Fatalf("a member is kept after %v", o)
+				}
+			}
+			s.release()
+			if n := countSelected(x, Options{Rooms: []string{"small"}}); n != 1 {
+				t.Fatalf("%d members selected, want 1", n)
+			}
+		}
+	}
+}
+
+// BenchmarkSelectAfterLarge selects one socket after many have been selected once.
+func BenchmarkSelectAfterLarge(b *testing.B) {
+	for _, size := range []int{1, 10_000, 100_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			x := crowd(b, size)
+			countSelected(x, Options{Rooms: []string{"large"}})
+			b.ReportAllocs()
+			for b.Loop() {
+				countSelected(x, Options{Rooms: []string{"small"}})
+			}
+		})
+	}
+}

@@ -1,6 +1,9 @@
 package adapter
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // memberSet is a set of members that is small more often than not.
 type memberSet struct {
@@ -24,46 +27,62 @@ func (s *memberSet) has(m *Member) bool {
 	return false
 }
 
-// add reports whether m is new to the set.
-func (s *memberSet) add(m *Member) bool {
-	if s.has(m) {
-		return false
+func (s *memberSet) addAll(members []*Member) {
+	for _, m := range members {
+		s.add(m)
 	}
-	if s.many == nil && len(s.few) < fewMembers {
+}
+
+func (s *memberSet) add(m *Member) {
+	switch {
+	case s.has(m):
+	case s.many != nil:
+		s.many[m] = struct{}{}
+	case len(s.few) < fewMembers:
 		s.few = append(s.few, m)
-		return true
-	}
-	if s.many == nil {
+	default:
 		s.many = make(map[*Member]struct{}, 4*fewMembers)
 		for _, o := range s.few {
 			s.many[o] = struct{}{}
 		}
+		s.many[m] = struct{}{}
 	}
-	s.many[m] = struct{}{}
-	return true
 }
 
-// snapshots holds the slices that members are copied to, so that no lock is held while they are visited.
-var snapshots = sync.Pool{New: func() any { return new([]*Member) }}
+// snapshot is a copy of members, so that no lock is held while they are visited.
+type snapshot struct{ members []*Member }
+
+var snapshots = sync.Pool{New: func() any { return new(snapshot) }}
+
+// maxPooledSnapshot is the number of members that fit into the largest slice that is kept for another selection.
+const maxPooledSnapshot = 4096
+
+// take replaces the members by those of a room.
+func (s *snapshot) take(x *index, room string) []*Member {
+	clear(s.members)
+	s.members = x.appendRoom(s.members[:0], room)
+	return s.members
+}
+
+func (s *snapshot) release() {
+	clear(s.members)
+	if s.members = s.members[:0]; cap(s.members) > maxPooledSnapshot {
+		s.members = nil
+	}
+	snapshots.Put(s)
+}
 
 // each calls f for the members that o selects, each once, until f returns false. Members that join or leave
 // meanwhile may or may not be visited.
 func (x *index) each(o Options, f func(*Member) bool) {
-	snapshot := snapshots.Get().(*[]*Member)
-	defer func() {
-		clear((*snapshot)[:cap(*snapshot)])
-		snapshots.Put(snapshot)
-	}()
-
+	s := snapshots.Get().(*snapshot)
+	defer s.release()
 	var except memberSet
-	for _, name := range o.Except {
-		*snapshot = x.appendRoom((*snapshot)[:0], name)
-		for _, m := range *snapshot {
-			except.add(m)
-		}
+	for _, room := range o.Except {
+		except.addAll(s.take(x, room))
 	}
 	visit := func() bool {
-		for _, m := range *snapshot {
+		for _, m := range s.members {
 			if !except.has(m) && !f(m) {
 				return false
 			}
@@ -71,30 +90,25 @@ func (x *index) each(o Options, f func(*Member) bool) {
 		return true
 	}
 
-	switch len(o.Rooms) {
-	case 0:
+	if len(o.Rooms) == 0 {
 		for i := range x.sockets {
+			clear(s.members)
 			sh := &x.sockets[i]
 			sh.mu.RLock()
-			*snapshot = append(sh.byID.AppendTo((*snapshot)[:0]), sh.older...)
+			s.members = append(sh.byID.AppendTo(s.members[:0]), sh.older...)
 			sh.mu.RUnlock()
 			if !visit() {
 				return
 			}
 		}
-	case 1:
-		*snapshot = x.appendRoom((*snapshot)[:0], o.Rooms[0])
-		visit()
-	default:
-		for _, name := range o.Rooms {
-			*snapshot = x.appendRoom((*snapshot)[:0], name)
-			if !visit() {
-				return
-			}
-			// Whoever was visited is passed over in the rooms that follow.
-			for _, m := range *snapshot {
-				except.add(m)
-			}
+	}
+	for i, room := range o.Rooms {
+		s.take(x, room)
+		if !visit() {
+			return
+		}
+		if i < len(o.Rooms)-1 {
+			except.addAll(s.members) // each is visited once
 		}
 	}
 }
@@ -112,6 +126,7 @@ func (x *index) appendRoom(dst []*Member, name string) []*Member {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	if r := sh.rooms[name]; r != nil {
+		dst = slices.Grow(dst, len(r.members))
 		for _, ms := range r.members {
 			dst = append(dst, ms.member)
 		}

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/valyala/bytebufferpool"
+
+	"github.com/myriad-rt/myriad/internal/bufpool"
 )
 
 // Format says how the messages of a session are put into WebSocket frames.
@@ -70,7 +72,7 @@ type deflated struct {
 
 var (
 	messages sync.Pool
-	buffers  bytebufferpool.Pool
+	buffers  bufpool.Pool
 )
 
 // NewMessage returns an empty Message from a pool.

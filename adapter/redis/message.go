@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/valyala/bytebufferpool"
-
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/internal/jsontext"
 	"github.com/myriad-rt/myriad/internal/msgpack"
 	"github.com/myriad-rt/myriad/socketio/parser"
@@ -45,7 +44,7 @@ func appendPacket(dst []byte, m *adapter.Message) []byte {
 }
 
 // texts are the buffers for what pack converts.
-var texts bytebufferpool.Pool
+var texts bufpool.Pool
 
 // broadcastHead returns the first bytes of the broadcasts of a node.
 func broadcastHead(uid string) []byte {

@@ -105,8 +105,14 @@ var handshakes = sync.Pool{New: func() any {
 	return &handshake{head: head{request: http.Request{Header: make(http.Header)}}, writer: onceWriter{reply: reply{header: make(http.Header)}}}
 }}
 
+// maxPooledFields is the number of header fields up to which a handshake is used again: a map does not shrink.
+const maxPooledFields = 64
+
 func (h *handshake) recycle() {
 	header, written := h.request.Header, h.writer.header
+	if len(header) > maxPooledFields || len(written) > maxPooledFields {
+		return
+	}
 	clear(header)
 	clear(written)
 	clear(h.values)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/valyala/bytebufferpool"
+
+	"github.com/myriad-rt/myriad/internal/bufpool"
 )
 
 // reply is a response while it is being written. Unlike with net/http, nothing is sent before it is complete.
@@ -39,7 +41,7 @@ func (w *reply) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-var replies bytebufferpool.Pool
+var replies bufpool.Pool
 
 // ownFields are written by append.
 var ownFields = map[string]bool{"Connection": true, "Content-Length": true, "Date": true, "Transfer-Encoding": true}

@@ -5,7 +5,10 @@
 // for each on average, and gives memory back when it shrinks.
 package idtable
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // Value is what is held: a pointer, as a rule. The zero value must not be held. Its id does not change.
 type Value interface {
@@ -78,6 +81,7 @@ func (t *Table[T]) Delete(v T) bool {
 // AppendTo appends all values to dst, in no particular order.
 func (t *Table[T]) AppendTo(dst []T) []T {
 	var none T
+	dst = slices.Grow(dst, t.Len())
 	for _, v := range t.values {
 		if v != none {
 			dst = append(dst, v)

@@ -5,8 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/bytebufferpool"
-
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -149,7 +148,7 @@ func (c *Conn) SendText(payload string) error {
 	return c.sendLocked(b.B, false)
 }
 
-var buffers bytebufferpool.Pool
+var buffers bufpool.Pool
 
 // sendFrame sends one frame unless the connection is closing.
 func (c *Conn) sendFrame(op transport.Op, payload []byte) {

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"github.com/valyala/bytebufferpool"
 
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -287,7 +288,7 @@ type inflater struct {
 
 var (
 	inflaters sync.Pool // of *inflater
-	inputs    bytebufferpool.Pool
+	inputs    bufpool.Pool
 )
 
 const (

@@ -252,13 +252,18 @@ func (l *loop) flush(c *Conn) {
 	}
 }
 
+// maxKeptPending is the number of signalled connections that a loop keeps room for.
+const maxKeptPending = 1024
+
 // nextPending takes a connection that was signalled.
 func (l *loop) nextPending() *Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.handled == len(l.pending) {
 		clear(l.pending)
-		l.pending = l.pending[:0]
+		if l.pending = l.pending[:0]; cap(l.pending) > maxKeptPending {
+			l.pending = nil
+		}
 		l.handled = 0
 		return nil
 	}

@@ -242,3 +242,17 @@ func TestOneSegment(t *testing.T) {
 		conn.Close()
 	}
 }
+
+func TestLoopForgetsManySignals(t *testing.T) {
+	l := new(loop)
+	for range 100_000 {
+		l.pending = append(l.pending, nil)
+	}
+	for l.handled < len(l.pending) {
+		l.nextPending()
+	}
+	l.nextPending()
+	if c := cap(l.pending); c > maxKeptPending {
+		t.Errorf("room for %d connections is kept", c)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/valyala/bytebufferpool"
 
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -36,7 +37,7 @@ type incoming struct {
 
 var (
 	incomings sync.Pool
-	messages  bytebufferpool.Pool
+	messages  bufpool.Pool
 )
 
 // incomplete returns c.in, making it if there is none.

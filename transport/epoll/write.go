@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/bytebufferpool"
 
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -35,7 +36,7 @@ type chunk struct {
 
 var (
 	queues sync.Pool
-	chunks bytebufferpool.Pool
+	chunks bufpool.Pool
 )
 
 // sendLocked writes b, or queues what the kernel does not take: by reference if b is immutable.

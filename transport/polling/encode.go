@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -17,7 +18,7 @@ type response struct {
 	compress bool // at least one packet asks for it
 }
 
-var bodies bytebufferpool.Pool
+var bodies bufpool.Pool
 
 func (r response) release() { bodies.Put(r.body) }
 

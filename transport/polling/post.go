@@ -10,12 +10,13 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
+	"github.com/myriad-rt/myriad/internal/bufpool"
 	"github.com/myriad-rt/myriad/transport"
 )
 
 const binaryContent = "application/octet-stream"
 
-var requests bytebufferpool.Pool
+var requests bufpool.Pool
 
 func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) error {
 	binary := r.Header.Get("Content-Type") == binaryContent
