@@ -79,7 +79,7 @@ func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *Co
 	if p.sid == "" {
 		return nil, s.verifyHandshake(r, p, upgrade)
 	}
-	session := s.Session(p.sid)
+	session := s.lookup(p.sid)
 	if session == nil {
 		return nil, refusal(r, CodeUnknownSession, map[string]any{"sid": p.sid})
 	}
@@ -94,6 +94,20 @@ func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *Co
 		})
 	}
 	return session, nil
+}
+
+// lookup returns the session that a request belongs to, or nil. A session whose heartbeat is overdue ends first, so
+// that a client is not served after its deadline because a timer is some microseconds late.
+func (s *Server) lookup(id string) *Session {
+	session := s.Session(id)
+	if session == nil {
+		return nil
+	}
+	s.wheel.ExpireIfDue(&session.timer)
+	if session.State() == StateClosed {
+		return nil
+	}
+	return session
 }
 
 // verifyHandshake decides whether a request may open a session.

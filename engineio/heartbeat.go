@@ -30,7 +30,7 @@ func (h *heartbeat) Expire() {
 	case flags&(flagPinged|flagV3) == 0:
 		s.flags.And(^uint32(flagExtended))
 		s.flags.Or(flagPinged)
-		s.schedule(s.server.options.PingTimeout)
+		s.scheduleBy(s.server.wheel.Continue, &s.timer, s.server.options.PingTimeout, h)
 		// A session that is closing is not sent anything, but has to be alive all the same.
 		_ = s.sendPacket(packet.Ping)
 	case flags&flagPaused != 0 || flags&flagWebSocket != 0 && s.conn.Unread():
@@ -41,11 +41,13 @@ func (h *heartbeat) Expire() {
 	}
 }
 
-func (s *Session) schedule(d time.Duration) { s.scheduleUnlessClosed(&s.timer, d, (*heartbeat)(s)) }
+func (s *Session) schedule(d time.Duration) {
+	s.scheduleBy(s.server.wheel.Schedule, &s.timer, d, (*heartbeat)(s))
+}
 
-// scheduleUnlessClosed schedules a timer that end stops, unless the session has ended meanwhile: the timer would keep it.
-func (s *Session) scheduleUnlessClosed(t *wheel.Timer, d time.Duration, task wheel.Task) {
-	s.server.wheel.Schedule(t, d, task)
+// scheduleBy schedules a timer that end stops, unless the session has ended meanwhile: the timer would keep it.
+func (s *Session) scheduleBy(schedule func(*wheel.Timer, time.Duration, wheel.Task), t *wheel.Timer, d time.Duration, task wheel.Task) {
+	schedule(t, d, task)
 	if s.flags.Load()&flagClosed != 0 {
 		s.server.wheel.Stop(t)
 	}
@@ -85,7 +87,7 @@ func (s *Session) receiveHeartbeat(t packet.Type) bool {
 
 // scheduleEnd limits the time that a closing session waits for its client.
 func (s *Session) scheduleEnd(p *pollingState) {
-	s.scheduleUnlessClosed(&p.timer, closeTimeout, (*closing)(s))
+	s.scheduleBy(s.server.wheel.Schedule, &p.timer, closeTimeout, (*closing)(s))
 }
 
 // closing is a session when it has waited long enough for its client.

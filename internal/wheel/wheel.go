@@ -1,14 +1,18 @@
 // Package wheel is a timing wheel: the deadlines of any number of sessions on a handful of runtime timers.
 //
-// A [Timer] is embedded in what it belongs to and linked into a slot, so that scheduling and stopping
-// it costs the same however many there are, and allocates nothing. Deadlines are met at the first
-// tick at or after them; a tick is 2^23 ns, about 8.4 ms. A Wheel sleeps until its next occupied slot
-// and holds no goroutine while it sleeps.
+// A [Timer] is embedded in the object it belongs to and linked into a slot, so scheduling and stopping cost the
+// same however many timers there are, and allocate nothing. A timer never expires early. It expires late by at
+// most half a millisecond or a two-thousandth of its length, whichever is more, and by the lateness of the
+// runtime's timers, about a millisecond. A Wheel sleeps until its next occupied slot and holds no goroutine while
+// it sleeps.
 //
-// Timers are spread over shards, each with its own lock, slots and runtime timer. Within a shard four
-// levels of slots cover ever longer horizons with ever wider slots: 8 s in ticks, 69 s in eighths of
-// half a second, and so on. What lies in a wide slot moves down to narrower ones when the slot is
-// reached, a few at a time, so a million timers of the same length never wake together.
+// Timers are spread over shards, each with its own lock, slots and runtime timer. A shard has levels of slots: a
+// slot is half a millisecond wide in the first level, which covers two seconds, and twice as wide in each level
+// that follows. A timer is put into the narrowest level that reaches its deadline and stays there until it
+// expires, so long timers, which are the many, share few wake-ups, and short ones are exact. A million timers of
+// the same length never wake together.
+//
+// The package imports nothing of the project. All packages with time-outs import it.
 package wheel
 
 import (
@@ -20,14 +24,12 @@ import (
 )
 
 const (
-	tickShift  = 23 // a tick is 1<<tickShift nanoseconds
-	levels     = 4
-	levelShift = 3 // a slot of one level is as wide as 1<<levelShift slots of the level below
-	slotBits   = 10
-	slots      = 1 << slotBits
-
-	// maxTicks keeps the distance of two ticks within an int32: about 208 days.
-	maxTicks = 1<<31 - 1<<16
+	unitShift = 16 // deadlines are kept in units of 1<<unitShift nanoseconds, 66 µs
+	tickShift = 3  // a slot of the first level is 1<<tickShift units wide, 0.5 ms
+	levels    = 10 // the last one reaches 18 minutes ahead
+	slotBits  = 12
+	slots     = 1 << slotBits
+	words     = slots / 64
 
 	maxShards = 16
 )
@@ -40,44 +42,63 @@ type Task interface{ Expire() }
 type Timer struct {
 	next, prev *Timer
 	task       Task
-	due        uint32        // tick
-	place      atomic.Uint32 // its shard, plus one, and below placeShift its slot, plus one; 0 if it has none
+	word       atomic.Uint64 // shard, list and deadline
 }
 
-const placeShift = 16
+// The word of a Timer has in its highest bits the number of its shard, plus one, which never changes; below that
+// the list it is in; and below that its deadline in units since the wheel was made. A zero shard means that the
+// Timer has none yet. The lock of the shard guards the rest.
+const (
+	dueBits    = 43 // 18 years
+	listBits   = 16
+	shardShift = dueBits + listBits
+	maxDue     = 1<<dueBits - 1
+	maxList    = 1<<listBits - 1
+)
 
-// linked reports whether t is in a slot. The lock of its shard is held.
-func (t *Timer) linked() bool { return t.slot() >= 0 }
+// Lists of a shard.
+const (
+	noList    = iota
+	dueList   // timers that have expired and whose tasks have not been called
+	firstSlot // of the first level; those of all levels follow
+)
 
-// slot returns the slot of t or -1. The lock of its shard is held.
-func (t *Timer) slot() int { return int(t.place.Load()&(1<<placeShift-1)) - 1 }
+func (t *Timer) due() uint64 { return t.word.Load() & maxDue }
 
-// setSlot sets the slot of t, or -1. The lock of its shard is held.
-func (t *Timer) setSlot(i int) { t.place.Store(t.place.Load()>>placeShift<<placeShift | uint32(i+1)) }
+func (t *Timer) list() int { return int(t.word.Load() >> dueBits & maxList) }
 
-// dueSlot is the list of timers that have expired and whose tasks have not yet been called.
-const dueSlot = levels * slots
+func (t *Timer) set(list int, due uint64) {
+	t.word.Store(t.word.Load()>>shardShift<<shardShift | uint64(list)<<dueBits | due)
+}
 
 // Wheel is a set of timers. All methods are safe for concurrent use.
 type Wheel struct {
 	shards []shard
-	assign atomic.Uint32
+	assign atomic.Uint64
 }
 
 type shard struct {
 	start time.Time
 
 	mu      sync.Mutex
-	cur     uint32 // the last tick that has been processed
+	cur     uint64 // all slots that begin at this unit or before are empty
 	running bool   // expire is at work and will arm the alarm itself
 	closed  bool
 	armed   bool
-	alarmAt uint32 // the tick for which alarm is set, if armed
+	alarmAt uint64 // the unit for which alarm is set, if armed
 	alarm   *time.Timer
 	count   int
-	heads   []*Timer // of levels*slots lists, and the due list; nil until first use
-	used    [levels * slots / 64]uint64
-	tail    *Timer // of the due list, which keeps the order of the deadlines
+	levels  [levels]*level // nil until first use
+	due     *Timer         // the first of dueList, which keeps the order of the slots
+	dueLast *Timer
+	calling *Timer    // whose task is being called
+	called  sync.Cond // calling has changed
+}
+
+type level struct {
+	heads   [slots]*Timer
+	used    [words]uint64 // a bit for each slot that is not empty
+	summary uint64        // a bit for each word of used that is not zero
 }
 
 // New returns an empty Wheel. It holds no resources until a Timer is scheduled.
@@ -89,55 +110,90 @@ func New() *Wheel {
 	w := &Wheel{shards: make([]shard, n)}
 	now := time.Now()
 	for i := range w.shards {
-		w.shards[i].start = now
+		s := &w.shards[i]
+		s.start, s.called.L = now, &s.mu
 	}
 	return w
 }
 
-// Schedule makes t call task.Expire once, d from now, at most a tick later. If t was scheduled
-// already, its earlier deadline is forgotten; an Expire of it that has just begun is not waited for.
-// Deadlines further away than 200 days are brought forward. After Close it does nothing.
+// Schedule makes t call task.Expire once, d from now. If t was scheduled already, its earlier deadline is
+// forgotten; an Expire of it that has just begun is not waited for. A deadline later than 18 years after New is
+// brought forward. After Close it does nothing.
 func (w *Wheel) Schedule(t *Timer, d time.Duration, task Task) {
 	s := w.shardOf(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	elapsed := time.Since(s.start)
+	s.schedule(t, elapsed, elapsed, d, task)
+}
+
+// Continue is Schedule with d counted from the deadline that t had before, so that the lateness of deadlines that
+// follow one another does not add up. If t expired later than tolerable for d, because the machine was busy, d is
+// counted from now, less that tolerance.
+func (w *Wheel) Continue(t *Timer, d time.Duration, task Task) {
+	s := w.shardOf(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	elapsed := time.Since(s.start)
+	s.schedule(t, elapsed, max(time.Duration(t.due())<<unitShift, elapsed-Tolerance(d)), d, task)
+}
+
+// Tolerance is by how much a Timer with a deadline in d may be late on a machine that is not saturated: two
+// milliseconds, or a thousandth.
+func Tolerance(d time.Duration) time.Duration { return max(2*time.Millisecond, d/1000) }
+
+// schedule schedules t for d after from, which is counted from s.start like elapsed, the time that it is.
+func (s *shard) schedule(t *Timer, elapsed, from, d time.Duration, task Task) {
 	if s.closed {
 		return
 	}
-	if s.heads == nil {
-		s.heads = make([]*Timer, levels*slots+1)
-	}
-	if t.linked() {
+	if t.list() != noList {
 		s.unlink(t)
 	}
-	elapsed := time.Since(s.start)
-	if s.count == 0 && !s.running {
-		s.cur = uint32(elapsed >> tickShift) // nothing was there to be processed in between
+	now := uint64(elapsed >> unitShift)
+	if !s.running && !(s.armed && s.alarmAt <= now) {
+		s.cur = now // nothing was there to be processed in between
 	}
-	ticks := (elapsed + max(d, 0) + 1<<tickShift - 1) >> tickShift
-	ahead := min(max(int64(ticks)-int64(elapsed>>tickShift), 0), maxTicks)
-	t.due = uint32(elapsed>>tickShift) + uint32(ahead)
 	t.task = task
-	s.link(t)
-	s.arm(t.due)
+	const unit = 1 << unitShift
+	d = min(max(d, 0), maxDue<<unitShift-from-unit)
+	s.arm(s.link(t, uint64((from+d+unit-1)>>unitShift)))
 }
 
 // Stop prevents a scheduled t from expiring. It reports false if t was not scheduled, or if its
 // Expire has been called or is about to be.
 func (w *Wheel) Stop(t *Timer) bool {
-	i := t.place.Load() >> placeShift
-	if i == 0 {
+	if t.word.Load() == 0 {
 		return false
 	}
-	s := &w.shards[i-1]
+	s := w.shardOf(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !t.linked() {
+	if t.list() == noList {
 		return false
 	}
 	s.unlink(t)
 	t.task = nil
 	return true
+}
+
+// ExpireIfDue sees to it that the task of t has been called if its deadline has passed: it calls the task if the
+// wheel has not done so yet, and waits for it if it is being called. A task must not call it for its own Timer.
+func (w *Wheel) ExpireIfDue(t *Timer) {
+	s := w.shardOf(t)
+	s.mu.Lock()
+	for s.calling == t {
+		s.called.Wait()
+	}
+	var task Task
+	if t.list() != noList && t.due() <= s.now() && !s.closed {
+		s.unlink(t)
+		task, t.task = t.task, nil
+	}
+	s.mu.Unlock()
+	if task != nil {
+		task.Expire()
+	}
 }
 
 // Len returns the number of scheduled timers.
@@ -168,88 +224,107 @@ func (w *Wheel) Close() {
 
 // shardOf returns the shard of t, which it keeps for life.
 func (w *Wheel) shardOf(t *Timer) *shard {
-	i := t.place.Load() >> placeShift
+	i := t.word.Load() >> shardShift
 	if i == 0 {
-		t.place.CompareAndSwap(0, (w.assign.Add(1)%uint32(len(w.shards))+1)<<placeShift)
-		i = t.place.Load() >> placeShift
+		t.word.CompareAndSwap(0, (w.assign.Add(1)%uint64(len(w.shards))+1)<<shardShift)
+		i = t.word.Load() >> shardShift
 	}
 	return &w.shards[i-1]
 }
 
-// link puts t into the narrowest slot that reaches its deadline. A deadline beyond the widest is put
-// as far away as possible and found to be early when that slot is reached.
-func (s *shard) link(t *Timer) {
-	due := t.due
-	if int32(due-s.cur) <= 0 {
-		due = s.cur + 1
-	}
-	for level := range levels {
-		shift := level * levelShift
-		distance := (due>>shift - s.cur>>shift) << shift >> shift // ticks start again at 0 after 417 days
-		if distance >= slots {
-			if level < levels-1 {
-				continue
-			}
-			due = s.cur + (slots-1)<<shift
+// now returns the last unit that has begun.
+func (s *shard) now() uint64 { return uint64(time.Since(s.start) >> unitShift) }
+
+// link puts t into the slot of the narrowest level that reaches its deadline, the first one that begins when it
+// is due or later, and returns the unit at which that slot begins. A deadline beyond the last level is put as far
+// away as possible and found to be early when that slot is reached.
+func (s *shard) link(t *Timer, due uint64) (begin uint64) {
+	ahead := max(due, s.cur) - s.cur
+	for l := min(max(bits.Len64(ahead)-tickShift-slotBits, 0), levels-1); ; l++ {
+		shift := tickShift + l
+		reached := s.cur >> shift
+		slot := max((due+1<<shift-1)>>shift, reached+1)
+		if l == levels-1 {
+			slot = min(slot, reached+slots-1)
 		}
-		s.push(t, level<<slotBits|int(due>>shift)&(slots-1))
-		return
+		if slot-reached < slots {
+			s.push(t, due, l, int(slot)&(slots-1))
+			return slot << shift
+		}
 	}
 }
 
-func (s *shard) push(t *Timer, i int) {
-	head := s.heads[i]
+func (s *shard) push(t *Timer, due uint64, l, slot int) {
+	if s.levels[l] == nil {
+		s.levels[l] = new(level)
+	}
+	level := s.levels[l]
+	head := level.heads[slot]
 	t.next, t.prev = head, nil
 	if head != nil {
 		head.prev = t
 	}
-	s.heads[i] = t
-	s.used[i/64] |= 1 << (i % 64)
-	t.setSlot(i)
+	level.heads[slot] = t
+	level.used[slot/64] |= 1 << (slot % 64)
+	level.summary |= 1 << (slot / 64)
+	t.set(firstSlot+l<<slotBits+slot, due)
 	s.count++
 }
 
 func (s *shard) pushDue(t *Timer) {
-	t.next, t.prev = nil, s.tail
-	if s.tail != nil {
-		s.tail.next = t
+	t.next, t.prev = nil, s.dueLast
+	if s.dueLast != nil {
+		s.dueLast.next = t
 	} else {
-		s.heads[dueSlot] = t
+		s.due = t
 	}
-	s.tail = t
-	t.setSlot(dueSlot)
+	s.dueLast = t
+	t.set(dueList, t.due())
 	s.count++
 }
 
+// unlink takes t out of the list that it is in.
 func (s *shard) unlink(t *Timer) {
-	i := t.slot()
+	head, last := &s.due, &s.dueLast
+	var l *level
+	var slot int
+	if list := t.list(); list != dueList {
+		l, slot = s.levels[(list-firstSlot)>>slotBits], (list-firstSlot)&(slots-1)
+		head, last = &l.heads[slot], nil
+	}
 	if t.prev != nil {
 		t.prev.next = t.next
 	} else {
-		s.heads[i] = t.next
+		*head = t.next
 	}
 	if t.next != nil {
 		t.next.prev = t.prev
-	} else if i == dueSlot {
-		s.tail = t.prev
+	} else if last != nil {
+		*last = t.prev
 	}
-	if i != dueSlot && s.heads[i] == nil {
-		s.used[i/64] &^= 1 << (i % 64)
+	if l != nil && *head == nil {
+		l.empty(slot)
 	}
 	t.next, t.prev = nil, nil
-	t.setSlot(-1)
+	t.set(noList, t.due())
 	s.count--
 }
 
-// arm sees to it that the shard wakes at tick due or earlier.
-func (s *shard) arm(due uint32) {
-	if s.running || s.closed || s.armed && int32(due-s.alarmAt) >= 0 {
+// empty notes that there is nothing in a slot.
+func (l *level) empty(slot int) {
+	l.used[slot/64] &^= 1 << (slot % 64)
+	if l.used[slot/64] == 0 {
+		l.summary &^= 1 << (slot / 64)
+	}
+}
+
+// arm sees to it that the shard wakes at a unit or earlier.
+func (s *shard) arm(at uint64) {
+	if s.running || s.closed || s.armed && at >= s.alarmAt {
 		return
 	}
-	s.armed, s.alarmAt = true, due
-	now := time.Since(s.start)
-	ahead := int32(due - uint32(now>>tickShift))
-	wait := max(time.Duration(ahead)<<tickShift-now&(1<<tickShift-1), 0)
+	s.armed, s.alarmAt = true, at
+	wait := max(time.Duration(at)<<unitShift-time.Since(s.start), 0)
 	if s.alarm == nil {
 		s.alarm = time.AfterFunc(wait, s.expire)
 	} else {
@@ -257,36 +332,30 @@ func (s *shard) arm(due uint32) {
 	}
 }
 
-// nextTick returns the first tick after cur at which a slot begins that is not empty.
-func (s *shard) nextTick() (tick uint32, ok bool) {
-	for level := range levels {
-		shift := level * levelShift
-		position := s.cur >> shift
-		if n := s.scan(level, int(position+1)&(slots-1)); n >= 0 {
-			if at := (position + 1 + uint32(n)) << shift; !ok || int32(at-tick) < 0 {
-				tick, ok = at, true
-			}
+// nextSlot returns the first unit after cur at which a slot begins that is not empty.
+func (s *shard) nextSlot() (begin uint64, ok bool) {
+	for l, level := range &s.levels {
+		if level == nil || level.summary == 0 {
+			continue
+		}
+		next := s.cur>>(tickShift+l) + 1
+		next += uint64(level.scan(int(next) & (slots - 1)))
+		if at := next << (tickShift + l); !ok || at < begin {
+			begin, ok = at, true
 		}
 	}
-	return tick, ok
+	return begin, ok
 }
 
-// scan returns how many slots of level, from slot from on and around, are empty, or -1 if all are.
-func (s *shard) scan(level, from int) int {
-	const words = slots / 64
-	used := s.used[level*words : (level+1)*words]
+// scan returns how many slots are empty from slot from on and around. Not all are.
+func (l *level) scan(from int) int {
 	word, bit := from/64, from%64
-	if w := used[word] >> bit; w != 0 {
+	if w := l.used[word] >> bit; w != 0 {
 		return bits.TrailingZeros64(w)
 	}
-	n := 64 - bit
-	for i := 1; i <= words; i++ {
-		if w := used[(word+i)%words]; w != 0 {
-			return n + bits.TrailingZeros64(w)
-		}
-		n += 64
-	}
-	return -1
+	word = (word + 1) % words
+	skipped := bits.TrailingZeros64(bits.RotateLeft64(l.summary, -word)) // words
+	return 64 - bit + 64*skipped + bits.TrailingZeros64(l.used[(word+skipped)%words])
 }
 
 // expire calls the tasks that are due, and sets the alarm for the next.
@@ -298,52 +367,55 @@ func (s *shard) expire() {
 	}
 	s.running, s.armed = true, false
 	for !s.closed {
-		s.advance(uint32(time.Since(s.start) >> tickShift))
-		if s.heads[dueSlot] == nil {
+		s.advance(s.now())
+		if s.due == nil {
 			break
 		}
-		for t := s.heads[dueSlot]; t != nil && !s.closed; t = s.heads[dueSlot] {
+		for s.due != nil && !s.closed {
+			t := s.due
 			s.unlink(t)
-			task := t.task
-			t.task = nil
-			s.mu.Unlock()
-			task.Expire()
-			s.mu.Lock()
+			s.call(t)
 		}
 	}
 	s.running = false
-	if next, ok := s.nextTick(); ok {
+	if next, ok := s.nextSlot(); ok {
 		s.arm(next)
 	}
 }
 
-// advance processes all slots that begin up to tick now.
-func (s *shard) advance(now uint32) {
+// call calls the task of t.
+func (s *shard) call(t *Timer) {
+	task := t.task
+	t.task, s.calling = nil, t
+	s.mu.Unlock()
+	task.Expire()
+	s.mu.Lock()
+	s.calling = nil
+	s.called.Broadcast()
+}
+
+// advance empties all slots that begin up to now.
+func (s *shard) advance(now uint64) {
 	for {
-		tick, ok := s.nextTick()
-		if !ok || int32(tick-now) > 0 {
-			if int32(now-s.cur) > 0 {
-				s.cur = now
-			}
+		begin, ok := s.nextSlot()
+		if !ok || begin > now {
+			s.cur = max(s.cur, now)
 			return
 		}
-		s.cur = tick - 1
-		for level := levels - 1; level > 0; level-- {
-			shift := level * levelShift
-			if tick&(1<<shift-1) != 0 {
+		s.cur = begin
+		for l, level := range &s.levels {
+			if level == nil || begin&(1<<(tickShift+l)-1) != 0 {
 				continue
 			}
-			i := level<<slotBits | int(tick>>shift)&(slots-1)
-			for t := s.heads[i]; t != nil; t = s.heads[i] {
+			slot := int(begin>>(tickShift+l)) & (slots - 1)
+			for t := level.heads[slot]; t != nil; t = level.heads[slot] {
 				s.unlink(t)
-				s.link(t)
+				if due := t.due(); due > begin {
+					s.link(t, due)
+				} else {
+					s.pushDue(t)
+				}
 			}
 		}
-		i := int(tick) & (slots - 1)
-		for t := s.heads[i]; t != nil; t = s.heads[i] {
-			s.unlink(t)
-			s.pushDue(t)
-		}
-		s.cur = tick
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
 )
 
-const tick = time.Duration(1) << tickShift
+const tick = time.Duration(1) << (tickShift + unitShift)
 
 type task func()
 
@@ -22,18 +23,20 @@ func TestTimerIsSmall(t *testing.T) {
 	}
 }
 
+// inTime reports whether a timer of length d has expired when it should have, after what time. Time in a bubble
+// stands still while anything runs, so only the wheel can be late.
+func inTime(d, after time.Duration) bool { return after >= d && after <= max(d, 0)+Tolerance(d)/2 }
+
 func TestExpiresInTime(t *testing.T) {
 	durations := []time.Duration{
-		-time.Second, 0, 1, time.Millisecond, 5 * time.Millisecond, tick, tick + 1, 100 * time.Millisecond, time.Second,
+		-time.Second, 0, 1, time.Millisecond, 1500 * time.Microsecond, 5 * time.Millisecond, tick, tick + 1,
+		100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2147 * time.Millisecond, 2148 * time.Millisecond,
 		8 * time.Second, 9 * time.Second, 20 * time.Second, 25 * time.Second, 45 * time.Second, 69 * time.Second,
-		2 * time.Minute, 10 * time.Minute, time.Hour, 2 * time.Hour, 30 * time.Hour, 400 * time.Hour,
+		2 * time.Minute, 10 * time.Minute, 18 * time.Minute, 19 * time.Minute, time.Hour, 2 * time.Hour, 30 * time.Hour, 400 * time.Hour,
 	}
-	t.Run("after the start", func(t *testing.T) { expireInTime(t, durations, 0) })
-	const end = 1 << 32 // ticks
-	for _, before := range []time.Duration{4 * time.Second, time.Minute, 10 * time.Hour} {
-		t.Run(fmt.Sprintf("%v before the ticks start again", before), func(t *testing.T) {
-			expireInTime(t, durations, end*tick-before)
-		})
+	for age := range time.Duration(20) {
+		age = age * age * 1234567 * time.Microsecond
+		t.Run(fmt.Sprintf("after %v", age), func(t *testing.T) { expireInTime(t, durations, age) })
 	}
 }
 
@@ -42,10 +45,7 @@ func expireInTime(t *testing.T, durations []time.Duration, age time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
 		defer w.Close()
-		for i := range w.shards {
-			w.shards[i].start = time.Now().Add(-age)
-		}
-		time.Sleep(3*time.Second + 3*time.Millisecond)
+		time.Sleep(age)
 		var mu sync.Mutex
 		fired := map[time.Duration]time.Duration{}
 		start := time.Now()
@@ -66,12 +66,147 @@ func expireInTime(t *testing.T, durations []time.Duration, age time.Duration) {
 			after, ok := fired[d]
 			if !ok {
 				t.Errorf("%v did not expire", d)
-			} else if after < d || after > max(d, 0)+2*tick {
+			} else if !inTime(d, after) {
 				t.Errorf("%v expired after %v", d, after)
 			}
 		}
 		if n := w.Len(); n != 0 {
 			t.Errorf("%d timers are left", n)
+		}
+	})
+}
+
+// TestShortBesideLong schedules short timers while the only alarm is far away.
+func TestShortBesideLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		long := make([]Timer, len(w.shards))
+		for i := range long {
+			w.Schedule(&long[i], time.Hour, task(func() {}))
+		}
+		for range 100 {
+			time.Sleep(7654321 * time.Microsecond)
+			var short Timer
+			start, expired := time.Now(), make(chan struct{})
+			w.Schedule(&short, 100*time.Millisecond, task(func() { close(expired) }))
+			<-expired
+			if after := time.Since(start); !inTime(100*time.Millisecond, after) {
+				t.Fatalf("expired after %v", after)
+			}
+		}
+	})
+}
+
+// TestContinue has deadlines follow one another: only the lateness of the last one counts.
+func TestContinue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		for range 200 {
+			time.Sleep(123456 * time.Microsecond)
+			var timer Timer
+			start, expired := time.Now(), make(chan struct{})
+			w.Schedule(&timer, 25*time.Second, task(func() {
+				w.Continue(&timer, 200*time.Millisecond, task(func() {
+					w.Continue(&timer, 20*time.Second, task(func() { close(expired) }))
+				}))
+			}))
+			<-expired
+			const want = 45200 * time.Millisecond
+			if after := time.Since(start); after < want || after > want+12*time.Millisecond {
+				t.Fatalf("expired after %v", after)
+			}
+		}
+	})
+}
+
+// TestContinueAfterDelay has a timer expire late because its shard was busy: the next deadline leaves as much time as
+// was asked for.
+func TestContinueAfterDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		var timer Timer
+		var late time.Time
+		expired := make(chan struct{})
+		w.Schedule(&timer, time.Second, task(func() {
+			time.Sleep(time.Minute)
+			late = time.Now()
+			w.Continue(&timer, time.Second, task(func() { close(expired) }))
+		}))
+		<-expired
+		if after := time.Since(late); after < time.Second-Tolerance(time.Second) || after > 1100*time.Millisecond {
+			t.Errorf("expired after %v", after)
+		}
+	})
+}
+
+// TestExpireIfDue asks for timers at the moment of their deadline, before the wheel wakes.
+func TestExpireIfDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		var timer Timer
+		w.ExpireIfDue(&timer)
+		n := 0
+		w.Schedule(&timer, 25*time.Second, task(func() { n++ }))
+		time.Sleep(25*time.Second - 1)
+		if w.ExpireIfDue(&timer); n != 0 {
+			t.Error("early")
+		}
+		time.Sleep(100 * time.Microsecond)
+		if w.ExpireIfDue(&timer); n != 1 {
+			t.Error("not called")
+		}
+		if w.ExpireIfDue(&timer); n != 1 || w.Len() != 0 {
+			t.Error("called twice, or left")
+		}
+		time.Sleep(time.Minute)
+		if synctest.Wait(); n != 1 {
+			t.Error("called by the wheel, too")
+		}
+		// A task that is being called is waited for.
+		done := false
+		w.Schedule(&timer, time.Second, task(func() {
+			time.Sleep(time.Second)
+			done = true
+		}))
+		time.Sleep(1500 * time.Millisecond)
+		if w.ExpireIfDue(&timer); !done {
+			t.Error("not waited for")
+		}
+	})
+}
+
+// TestSleepsUntilNeeded counts how often a wheel wakes for timers of one length.
+func TestSleepsUntilNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		s := &w.shards[0]
+		next := func() time.Duration {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !s.armed {
+				return 0
+			}
+			return time.Duration(s.alarmAt)<<unitShift - time.Since(s.start)
+		}
+		timers := make([]Timer, 1000*len(w.shards))
+		var expired atomic.Int64
+		for i := range timers {
+			w.Schedule(&timers[i], 25*time.Second, task(func() { expired.Add(1) }))
+			time.Sleep(time.Millisecond / time.Duration(len(w.shards))) // over a second
+		}
+		wakes := 0
+		for d := next(); d > 0; d = next() {
+			wakes++
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		if n := expired.Load(); n < 1000 || wakes > 130 {
+			t.Errorf("%d timers, %d wake-ups", n, wakes)
 		}
 	})
 }
@@ -83,8 +218,9 @@ func TestRandomSchedule(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		type entry struct {
 			Timer
-			due   time.Time
-			armed bool
+			length time.Duration
+			start  time.Time
+			armed  bool
 		}
 		var mu sync.Mutex
 		entries := make([]entry, 500)
@@ -97,13 +233,13 @@ func TestRandomSchedule(t *testing.T) {
 				}
 				e.armed = false
 			} else {
-				d := time.Duration(r.Int64N(int64(time.Minute) << r.IntN(6)))
-				e.due, e.armed = time.Now().Add(d), true
-				w.Schedule(&e.Timer, d, task(func() {
+				e.length = time.Duration(r.Int64N(int64(time.Minute) >> 12 << r.IntN(18)))
+				e.start, e.armed = time.Now(), true
+				w.Schedule(&e.Timer, e.length, task(func() {
 					mu.Lock()
 					defer mu.Unlock()
-					if late := time.Since(e.due); !e.armed || late < 0 || late > 2*tick {
-						t.Errorf("armed %v, %v late", e.armed, late)
+					if after := time.Since(e.start); !e.armed || !inTime(e.length, after) {
+						t.Errorf("armed %v, %v expired after %v", e.armed, e.length, after)
 					}
 					e.armed = false
 				}))
