@@ -80,7 +80,8 @@ func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	if s.status.state() >= stateLeaving {
+	keeps := s.ns.Recovers() && !hasID && !e.flags.Volatile
+	if s.status.state() >= stateLeaving && !(keeps && s.status.marked(resumable)) {
 		return ErrDisconnected
 	}
 	o := outgoing.Get().(*outgoingPacket)
@@ -93,8 +94,8 @@ func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
 	o.packet = parser.Packet{
 		Type: parser.Event, Namespace: s.ns.name, ID: id, HasID: hasID, Data: data, Attachments: attachments,
 	}
-	if s.ns.Recovers() && !hasID && !e.flags.Volatile {
-		// Whoever broadcasts stores the packet for a client that is about to lose its connection.
+	if keeps {
+		// A broadcast keeps the packet for a client that has lost its connection, or is about to.
 		return s.ns.adapter.Broadcast(&o.packet, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
 	}
 	if e.flags.Volatile && !s.client.claimVolatile() {

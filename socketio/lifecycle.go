@@ -200,11 +200,15 @@ func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 				return false // admitted cleans up
 			}
 		case stateAdmitted, stateConnected:
-			if !s.status.move(st, stateLeaving) {
-				continue
+			to := stateLeaving
+			switch {
+			case reason == ServerNamespaceDisconnect:
+				to |= deaf
+			case s.mayResume(reason):
+				to |= resumable
 			}
-			if reason == ServerNamespaceDisconnect {
-				s.status.mark(deaf)
+			if !s.status.move(st, to) {
+				continue
 			}
 			s.client.left(s)
 			s.lose(reason, err)

@@ -372,3 +372,22 @@ func TestClientGoesBeforeTheDecision(t *testing.T) {
 	receive(t, created)
 	eventually(t, "the namespace is dropped", func() bool { return len(s.Namespaces()) == 1 })
 }
+
+// TestJoinAfterDisconnect disconnects a socket in its connection handler and joins afterwards.
+func TestJoinAfterDisconnect(t *testing.T) {
+	s := newServer(t, nil)
+	rooms := make(chan []string, 1)
+	s.OnConnect(func(so *socketio.Socket) {
+		so.Disconnect(false)
+		if err := so.Join("late"); err != nil {
+			t.Errorf("Join: %v", err)
+		}
+		rooms <- s.Rooms()
+	})
+	p := dial(t, serve(t, s))
+	p.join("")
+	p.want("41")
+	if got := receive(t, rooms); len(got) != 0 {
+		t.Errorf("rooms after a join of a socket that is disconnected: %q", got)
+	}
+}

@@ -77,9 +77,14 @@ func recoverable(reason DisconnectReason) bool {
 	return false
 }
 
+// mayResume reports whether the client may resume its session after s has ended for this reason.
+func (s *Socket) mayResume(reason DisconnectReason) bool {
+	return recoverable(reason) && s.ns.Recovers()
+}
+
 // persist keeps the session of s for a client that may come back.
 func (s *Socket) persist(reason DisconnectReason) {
-	if !s.ns.Recovers() || !recoverable(reason) {
+	if !s.mayResume(reason) {
 		return
 	}
 	err := s.ns.adapter.PersistSession(&adapter.Session{ID: s.id, PID: s.more().pid, Rooms: s.Rooms(), Data: s.Data()})

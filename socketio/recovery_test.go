@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -186,5 +187,53 @@ func TestRecoveryElsewhere(t *testing.T) {
 	_ = b.To("room").Emit("next")
 	if got := p.read(); !strings.HasPrefix(got, `42["next","`) {
 		t.Errorf("an event after that: %q", got)
+	}
+}
+
+// TestEmitWhileAway emits to a socket whose client has lost its connection: the event is kept, and the client gets it when it
+// resumes its session. Events that are not kept, and sockets that cannot be resumed, fail.
+func TestEmitWhileAway(t *testing.T) {
+	s := newServer(t, &socketio.Options{Recovery: new(socketio.Recovery)})
+	s.OnDisconnecting(func(so *socketio.Socket, _ socketio.DisconnectReason) { _ = so.Emit("going") })
+	s.OnConnect(func(so *socketio.Socket) { _ = so.Emit("welcome") })
+	left := make(chan *socketio.Socket, 1)
+	s.OnDisconnect(func(so *socketio.Socket, _ socketio.DisconnectReason) { left <- so })
+	url := serve(t, s)
+	p := dial(t, url)
+	p.send("40")
+	answer := withPID.FindStringSubmatch(p.read())
+	if answer == nil {
+		t.Fatal("no pid in the answer to CONNECT")
+	}
+	offset := strings.TrimSuffix(strings.TrimPrefix(p.read(), `42["welcome","`), `"]`)
+	p.conn.Close()
+	so := receive(t, left)
+	if err := so.Emit("away", 1); err != nil {
+		t.Errorf("Emit: %v", err)
+	}
+	if err := so.Volatile().Emit("volatile"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Errorf("Emit of a volatile event: %v, want ErrDisconnected", err)
+	}
+	if _, err := so.EmitWithAck(t.Context(), "question"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Errorf("EmitWithAck: %v, want ErrDisconnected", err)
+	}
+
+	p = dial(t, url)
+	p.send(`40{"pid":"` + answer[2] + `","offset":"` + offset + `"}`)
+	for _, want := range []string{`42["going","`, `42["away",1,"`, answer[0], `42["welcome","`} {
+		if got := p.read(); !strings.HasPrefix(got, want) {
+			t.Errorf("packet %q, want %q", got, want)
+		}
+	}
+	// The socket that was kept stands for the session, which goes on under its id.
+	if err := so.Emit("again"); err != nil {
+		t.Errorf("Emit after the session was resumed: %v", err)
+	}
+	if got := p.read(); !strings.HasPrefix(got, `42["again","`) {
+		t.Errorf("packet %q", got)
+	}
+	p.send("41")
+	if err := receive(t, left).Emit("gone"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Errorf("Emit after the client has left the namespace: %v, want ErrDisconnected", err)
 	}
 }

@@ -51,12 +51,14 @@ const (
 	stateBits   = 1<<8 - 1
 	issuedShift = 16 // milliseconds since 1970
 
-	// deaf is a mark that is set when the application has disconnected the socket: events that wait are dropped.
-	// When the client leaves, what it sent before is still handled.
+	// deaf marks a socket that the application has disconnected: waiting events are dropped, and it joins no more
+	// rooms. Events that a client sent before it left by itself are still handled.
 	deaf = 1 << 8
 	// announced is set when connection handlers have been called, so that those for disconnection
 	// will be. It belongs to the queue.
 	announced = 1 << 9
+	// resumable marks a socket that has lost its client, which may come back for what is emitted meanwhile.
+	resumable = 1 << 10
 )
 
 func (s *status) state() uint64 { return s.word.Load() & stateBits }
@@ -270,7 +272,12 @@ func (s *Socket) OnError(f func(error)) { s.more().errors.add(f, f == nil) }
 
 // Join puts the socket into rooms. Joining twice is harmless; after disconnecting it does nothing. It
 // returns ErrTooManyRooms if the socket would be in more rooms than allowed.
-func (s *Socket) Join(rooms ...string) error { return s.ns.adapter.Add((*member)(s), rooms...) }
+func (s *Socket) Join(rooms ...string) error {
+	if s.status.marked(deaf) {
+		return nil // it is about to leave its rooms
+	}
+	return s.ns.adapter.Add((*member)(s), rooms...)
+}
 
 // Leave takes the socket out of rooms.
 func (s *Socket) Leave(rooms ...string) {
@@ -304,8 +311,9 @@ func (s *Socket) Disconnect(closeConn bool) {
 // calls. Arguments are encoded as [parser.AppendArgs] does; byte slices anywhere in them become binary
 // attachments. They are not kept.
 //
-// It returns ErrDisconnected, a *ReservedEventError, an error of the encoding, or that of the
-// transport if the client reads too slowly and has been disconnected for it.
+// It returns ErrDisconnected, a *ReservedEventError, an error of the encoding, or an error of the
+// transport if the client was disconnected because it reads too slowly. With recovery, Emit on a socket that has
+// lost its connection keeps the event for as long as the session can be resumed, and returns nil.
 //
 // Socket.IO protocol v5, "EVENT".
 func (s *Socket) Emit(event string, args ...any) error { return s.emitter().Emit(event, args...) }
