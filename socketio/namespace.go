@@ -51,7 +51,7 @@ func (s *Server) newNamespace(e *namespace.Entry[*Namespace]) *Namespace {
 	return n
 }
 
-// Name returns the name with its leading slash.
+// Name returns the name with its leading slash. The parent of dynamic namespaces is called "/_0", "/_1" and so on.
 func (n *space) Name() string { return n.name }
 
 // Adapter returns the adapter of the namespace.

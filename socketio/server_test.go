@@ -273,3 +273,23 @@ func TestHandlersOfOneSocket(t *testing.T) {
 	p.send(`42["once"]`, `42["once"]`, `42["on","a"]`, `42["off"]`, `42["bad"]`, `42["rename"]`, `420["report"]`)
 	p.want(`430["any:once once any:once any:on on:a any:off any:bad error:not that any:rename on:renamed any:report"]`)
 }
+
+// TestTwoArguments registers typed handlers for events with two arguments.
+func TestTwoArguments(t *testing.T) {
+	s := newServer(t, nil)
+	wrong := make(chan error, 1)
+	s.OnError(func(_ *socketio.Socket, err error) { wrong <- err })
+	socketio.On2(s, "move", func(so *socketio.Socket, x int, to []byte) { _ = so.Emit("moved", x, string(to)) })
+	socketio.OnAck2(s, "add", func(_ *socketio.Socket, a, b int) int { return a + b })
+	p := dial(t, serve(t, s))
+	p.join("")
+	p.send(`420["add",3,4]`)
+	p.want("430[7]")
+	p.send(`42["add",3,4]`, `421["add",3]`)
+	p.want("431[3]")
+	p.send(`42["move",1,"x"]`)
+	var be *socketio.BindError
+	if err := receive(t, wrong); !errors.As(err, &be) || be.Event != "move" {
+		t.Errorf("error for a string in place of binary: %v", err)
+	}
+}

@@ -65,7 +65,8 @@ func (n *space) ServerSideEmit(event string, args ...any) error {
 }
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and returns the first argument of
-// the answer of each. When ctx ends the wait it returns those that came, and an error.
+// the answer of each. When ctx ends the wait it returns those that came, and an error. If ctx has no deadline, the
+// wait ends after the adapter's RequestTimeout, 5 s by default.
 func (n *space) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	packed, err := serverArgs(event, args)
 	if err != nil {

@@ -1,6 +1,6 @@
 package socketio
 
-// Registrar is what handlers for events can be registered on: a *Server, a *Namespace or a *Socket.
+// A Registrar accepts event handlers. It is a *Server, a *Namespace or a *Socket.
 type Registrar interface {
 	handle(event string, h handler)
 }
@@ -9,47 +9,72 @@ type Registrar interface {
 // receives binary, here and anywhere inside T. An event without arguments gives the zero T.
 //
 // If the argument does not fit, f is not called; error handlers get a *BindError, and the client stays connected.
-// It panics if f is nil or the event's name is reserved.
+// On panics if f is nil or the event's name is reserved.
 func On[T any](r Registrar, event string, f func(s *Socket, v T)) {
-	if f == nil {
-		panic("socketio: nil event handler")
-	}
-	r.handle(event, handler{do: func(e *Event) {
+	handle(r, event, f == nil, func(e *Event) {
 		var v T
 		if bind(e, &v) {
 			f(e.Socket(), v)
 		}
-	}})
+	})
 }
 
-// OnAck is On for an event that the client wants acknowledged: what f returns is the acknowledgement. If the
+// On2 is On for an event with two arguments. For more, use [Namespace.On] with [Event.Bind].
+func On2[T, U any](r Registrar, event string, f func(s *Socket, v T, w U)) {
+	handle(r, event, f == nil, func(e *Event) {
+		var v T
+		var w U
+		if bind(e, &v, &w) {
+			f(e.Socket(), v, w)
+		}
+	})
+}
+
+// OnAck is On for an event that the client wants acknowledged: the result of f is the acknowledgement. If the
 // client did not ask for one, the result is dropped.
 //
 // An ACK packet has no place for an error: report failures inside R. For several results, or
 // an acknowledgement that is sent later, use [Namespace.On] with [Event.Ack].
 func OnAck[T, R any](r Registrar, event string, f func(s *Socket, v T) R) {
-	if f == nil {
-		panic("socketio: nil event handler")
-	}
-	r.handle(event, handler{do: func(e *Event) {
+	handle(r, event, f == nil, func(e *Event) {
 		var v T
-		if !bind(e, &v) {
-			return
+		if bind(e, &v) {
+			acknowledge(e, f(e.Socket(), v))
 		}
-		result := f(e.Socket(), v)
-		if !e.WantsAck() {
-			return
-		}
-		if err := e.Ack(result); err != nil {
-			e.socket.handleError(err)
-		}
-	}})
+	})
 }
 
-func bind(e *Event, dst any) bool {
-	err := e.Bind(dst)
+// OnAck2 is OnAck for an event with two arguments.
+func OnAck2[T, U, R any](r Registrar, event string, f func(s *Socket, v T, w U) R) {
+	handle(r, event, f == nil, func(e *Event) {
+		var v T
+		var w U
+		if bind(e, &v, &w) {
+			acknowledge(e, f(e.Socket(), v, w))
+		}
+	})
+}
+
+func handle(r Registrar, event string, missing bool, f func(*Event)) {
+	if missing {
+		panic("socketio: nil event handler")
+	}
+	r.handle(event, handler{do: f})
+}
+
+func bind(e *Event, dst ...any) bool {
+	err := e.Bind(dst...)
 	if err != nil {
 		e.socket.handleError(&BindError{Event: e.Name(), Err: err})
 	}
 	return err == nil
+}
+
+func acknowledge(e *Event, result any) {
+	if !e.WantsAck() {
+		return
+	}
+	if err := e.Ack(result); err != nil {
+		e.socket.handleError(err)
+	}
 }
