@@ -3,6 +3,7 @@ package engineio
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -23,8 +24,13 @@ type params struct {
 	index     string
 }
 
-func parseParams(query string) params {
+func parseParams(u *url.URL) params {
 	p := params{protocol: 3}
+	// net/http takes a fragment for a part of what is before it.
+	query, _, _ := strings.Cut(u.RawQuery, "#")
+	if strings.Contains(u.RawPath, "#") {
+		query = ""
+	}
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")

@@ -244,7 +244,8 @@ func (r *Request) Host() string { return r.part(partHost) }
 // Query returns the parameters of the query, decoded; of those with the same name the last.
 func (r *Request) Query() map[string]string {
 	values := make(map[string]string)
-	_, query, _ := strings.Cut(r.URL(), "?")
+	target, _, _ := strings.Cut(r.URL(), "#")
+	_, query, _ := strings.Cut(target, "?")
 	for query != "" {
 		var pair string
 		if pair, query, _ = strings.Cut(query, "&"); pair != "" {

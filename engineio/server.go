@@ -32,9 +32,10 @@ type Server struct {
 
 	openTail, openTailPolling string // the data of the open packet behind the id
 
-	mu         sync.Mutex
-	middleware []func(http.Handler) http.Handler
-	chain      atomic.Pointer[http.Handler]
+	mu            sync.Mutex
+	middleware    []func(http.Handler) http.Handler
+	hasMiddleware atomic.Bool
+	chain         atomic.Pointer[http.Handler]
 
 	closing atomic.Bool // no session is opened any more
 	figures figures
@@ -115,6 +116,7 @@ func NewServer(o *Options) (*Server, error) {
 func (s *Server) Use(middleware func(http.Handler) http.Handler) {
 	s.mu.Lock()
 	s.middleware = append(s.middleware, middleware)
+	s.hasMiddleware.Store(true)
 	s.mu.Unlock()
 	s.buildChain()
 }
@@ -122,9 +124,7 @@ func (s *Server) Use(middleware func(http.Handler) http.Handler) {
 // IsPlain reports whether r can be served with a ResponseWriter that sends a response only when it is complete: no
 // middleware sees it, and its body is not refused for its size while it is being received.
 func (s *Server) IsPlain(r *http.Request) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.middleware) == 0 && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
+	return !s.hasMiddleware.Load() && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
 }
 
 func (s *Server) buildChain() {
@@ -188,7 +188,7 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 // serve serves a request that has passed all middleware.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	upgrade := s.isUpgrade(r)
-	p := parseParams(r.URL.RawQuery)
+	p := parseParams(r.URL)
 	session, e := s.verify(r, &p, upgrade)
 	switch {
 	case e != nil:
@@ -290,7 +290,7 @@ func plain(s string) bool {
 
 // pollingHeader completes the header of a successful response of the polling transport.
 func (s *Server) pollingHeader(h http.Header, r *http.Request) {
-	if s.options.OnInitialHeaders != nil && parseParams(r.URL.RawQuery).sid == "" {
+	if s.options.OnInitialHeaders != nil && parseParams(r.URL).sid == "" {
 		s.options.OnInitialHeaders(h, r)
 	}
 	if s.options.OnHeaders != nil {

@@ -432,3 +432,31 @@ func TestRequest(t *testing.T) {
 		t.Errorf("value %v", s.Value())
 	}
 }
+
+// A fragment, which no client should send, has no meaning.
+func TestFragments(t *testing.T) {
+	f := serve(t, Options{})
+	for target, status := range map[string]string{
+		"?EIO=4&transport=polling#x": "200 OK",
+		"?EIO=4&transport=polling#":  "200 OK",
+		"?EIO=4#&transport=polling":  "400 Bad Request",
+		"#?EIO=4&transport=polling":  "400 Bad Request",
+	} {
+		got := f.raw("GET /engine.io/" + target + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 "+status) {
+			t.Errorf("%s: %q", target, got)
+		}
+	}
+	if got := (<-f.sessions).s.Request().Query()["transport"]; got != "polling" {
+		t.Errorf("transport %q", got)
+	}
+	conn, err := f.dialNet(t.Context(), "tcp", f.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, upgradeRequest("?EIO=4&transport=websocket#x"))
+	if b, err := bufio.NewReader(conn).Peek(12); err != nil || string(b) != "HTTP/1.1 101" {
+		t.Errorf("a handshake: %q, %v", b, err)
+	}
+}

@@ -19,14 +19,14 @@ import (
 	"github.com/myriad-rt/myriad/internal/coding"
 )
 
-// clientFiles serves the official client for browsers.
+// clientFiles serves the official client for browsers. Each content coding of a file has an entity tag of its own, which the
+// reference does not do, so that caches keep them apart.
 type clientFiles struct {
 	files  fs.FS
 	logger *slog.Logger
 
 	mu     sync.Mutex
 	loaded map[fileKey][]byte
-	etags  map[string]string
 }
 
 // fileKey is the name of a file and a content coding, "" for the file as it is.
@@ -38,15 +38,15 @@ var clientFileNames = []string{
 }
 
 func newClientFiles(files fs.FS, logger *slog.Logger) *clientFiles {
-	return &clientFiles{files: files, logger: logger, loaded: make(map[fileKey][]byte), etags: make(map[string]string)}
+	return &clientFiles{files: files, logger: logger, loaded: make(map[fileKey][]byte)}
 }
 
-// has reports whether name is that of a file to be served.
+// has reports whether a file of this name is served.
 func (c *clientFiles) has(name string) bool {
 	return slices.Contains(clientFileNames, strings.TrimSuffix(name, ".map"))
 }
 
-// banner is where the client's version stands, at the beginning of each of its scripts.
+// banner holds the version of the client, at the beginning of each of its scripts.
 var banner = regexp.MustCompile(`Socket\.IO v(\d[\w.+-]*)`)
 
 // load returns a file in a content coding, with its entity tag. Each is read, and compressed, once.
@@ -63,6 +63,9 @@ func (c *clientFiles) load(key fileKey) (body []byte, etag string, err error) {
 	}
 	if m := banner.FindSubmatch(script[:min(len(script), 512)]); m != nil {
 		etag = `"` + string(m[1]) + `"`
+		if key.coding != "" {
+			etag = `"` + string(m[1]) + "-" + key.coding + `"`
+		}
 	}
 	if key.coding == "" {
 		return plain, etag, nil
@@ -123,18 +126,19 @@ func (c *clientFiles) handler(name string) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		if match := r.Header.Get("If-None-Match"); etag != "" && (match == etag || match == "W/"+etag) {
+		h := w.Header()
+		h.Set("Cache-Control", "public, max-age=0")
+		h.Add("Vary", "Accept-Encoding")
+		if etag != "" {
+			h["ETag"] = []string{etag} // net/http would write "Etag", which is the same
+		}
+		if matches(r.Header.Get("If-None-Match"), etag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		h := w.Header()
-		h.Set("Cache-Control", "public, max-age=0")
 		h.Set("Content-Type", "application/javascript; charset=utf-8")
 		if strings.HasSuffix(name, ".map") {
 			h.Set("Content-Type", "application/json; charset=utf-8")
-		}
-		if etag != "" {
-			h["ETag"] = []string{etag} // net/http would write "Etag", which is the same
 		}
 		if key.coding != "" {
 			h.Set("Content-Encoding", key.coding)
@@ -142,4 +146,15 @@ func (c *clientFiles) handler(name string) http.Handler {
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body) // the client may have gone
 	})
+}
+
+// matches reports whether etag, unless it is "", is in a list of entity tags, RFC 9110 section 13.1.2. The tags of client files
+// have no commas.
+func matches(list, etag string) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); etag != "" && tag == etag {
+			return true
+		}
+	}
+	return false
 }

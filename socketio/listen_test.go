@@ -189,9 +189,49 @@ func TestOwnListenerAnswersAsHTTP(t *testing.T) {
 		"line feeds":           "GET " + pollingPath + " HTTP/1.1\nHost: a\n\n",
 		"line feed":            "GET " + pollingPath + " HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n",
 		"nonsense":             field("nonsense", "", ""),
+		"fragment":             head("GET " + pollingPath + "#x"),
+		"empty fragment":       head("GET " + pollingPath + "#"),
+		"only a fragment":      head("GET /socket.io/#?EIO=4&transport=polling"),
+		"line behind a body":   head("POST "+pollingPath, "Content-Length: 2") + "40\r\n",
+		"two requests":         head("GET "+pollingPath) + head("GET "+pollingPath),
+		"POST, then GET":       head("POST "+pollingPath+"&sid=x", "Content-Length: 2") + "40" + head("GET "+pollingPath),
 		"old protocol":         head("GET /socket.io/?EIO=3&transport=polling"),
 	}
-	options := socketio.Options{
+	handshake := func(target string, fields ...string) string {
+		return head("GET "+target, append(fields, handshakeFields)...)
+	}
+	const webSocketPath = "/socket.io/?EIO=4&transport=websocket"
+	for name, request := range map[string]string{
+		"plain":         handshake(webSocketPath),
+		"other case":    handshake(webSocketPath, "connection: x", "ORIGIN: http://b", "Cookie: a=b"),
+		"fragment":      handshake(webSocketPath + "#x"),
+		"transport":     handshake("/socket.io/?EIO=4&transport=x"),
+		"session":       handshake(webSocketPath + "&sid=x"),
+		"other path":    handshake("/other"),
+		"refused":       handshake(webSocketPath, "X-Refuse: 1"),
+		"panic":         handshake(webSocketPath, "X-Panic: 1"),
+		"protocol":      handshake(webSocketPath, "Sec-WebSocket-Protocol: a, b"),
+		"bad protocol":  handshake(webSocketPath, "Sec-WebSocket-Protocol: a b"),
+		"bad version":   strings.Replace(handshake(webSocketPath), "Version: 13", "Version: 7", 1),
+		"bad key":       strings.Replace(handshake(webSocketPath), "ZQ==", "", 1),
+		"other upgrade": strings.Replace(handshake(webSocketPath), "websocket\r\nSec", "h2c\r\nSec", 1),
+		"POST":          strings.Replace(handshake(webSocketPath), "GET", "POST", 1),
+		"body":          handshake(webSocketPath, "Content-Length: 2") + "40",
+		"no host":       strings.Replace(handshake(webSocketPath), "Host: a\r\n", "", 1),
+		"empty host":    strings.Replace(handshake(webSocketPath), "Host: a", "Host:", 1),
+		"odd host":      strings.Replace(handshake(webSocketPath), "Host: a", "Host: a b<c>", 1),
+		"two hosts":     handshake(webSocketPath, "Host: b"),
+		"HTTP/1.0":      strings.Replace(handshake(webSocketPath), "HTTP/1.1", "HTTP/1.0", 1),
+		"HTTP/2.0":      strings.Replace(handshake(webSocketPath), "HTTP/1.1", "HTTP/2.0", 1),
+		"long head":     handshake(webSocketPath, "X: "+strings.Repeat("x", 15000)),
+		"too long":      handshake(webSocketPath, "X: "+strings.Repeat("x", 20000)),
+		"folded":        handshake(webSocketPath, "X: 1", " 2"),
+		"line feeds":    strings.ReplaceAll(handshake(webSocketPath), "\r", ""),
+	} {
+		requests["WebSocket, "+name] = request
+	}
+	simple := socketio.Options{MaxHTTPBufferSize: 10_000}
+	full := socketio.Options{
 		MaxHTTPBufferSize: 10_000,
 		CORS:              &socketio.CORS{Origin: "http://b", Credentials: true, ExposedHeaders: []string{"X"}},
 		Cookie:            &socketio.Cookie{Name: "io"},
@@ -208,48 +248,59 @@ func TestOwnListenerAnswersAsHTTP(t *testing.T) {
 			return nil
 		},
 	}
-	inner := httptest.NewUnstartedServer(newServer(t, &options))
-	inner.Config.MaxHeaderBytes = 12 << 10 // and 4 KiB that net/http adds
-	inner.Start()
-	t.Cleanup(inner.Close)
-	handler, listener := inner.URL, serveItself(t, newServer(t, &options))
-	for name, request := range requests {
-		t.Run(name, func(t *testing.T) {
-			method, _, _ := strings.Cut(request, " ")
-			var got [2]string
-			for i, address := range []string{handler, listener} {
-				c := dialHTTP(t, address)
-				c.send(request)
-				res, body, err := c.answer(method)
-				if err != nil {
-					t.Fatal(err)
+	for kind, options := range map[string]*socketio.Options{"simple": &simple, "full": &full} {
+		inner := httptest.NewUnstartedServer(newServer(t, options))
+		inner.Config.MaxHeaderBytes = 12 << 10 // and 4 KiB that net/http adds
+		inner.Start()
+		t.Cleanup(inner.Close)
+		addresses := [2]string{inner.URL, serveItself(t, newServer(t, options))}
+		for name, request := range requests {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				var got [2]string
+				for i, address := range addresses {
+					got[i] = exchange(t, address, request)
 				}
-				for _, changing := range []string{"Date", "Set-Cookie"} {
-					if _, there := res.Header[changing]; there {
-						res.Header.Set(changing, "x")
-					}
+				if got[0] != got[1] {
+					t.Errorf("through http.Handler:\n%s\nthrough Serve:\n%s", got[0], got[1])
 				}
-				if sid := gjson.Get(strings.TrimPrefix(body, "0"), "sid").String(); sid != "" {
-					body = strings.Replace(body, sid, "x", 1)
-				}
-				// A compressed body ends in a checksum of what has the id in it.
-				if res.Header.Get("Content-Encoding") != "" {
-					body = ""
-					res.Header.Del("Content-Length")
-					res.TransferEncoding = nil
-				}
-				after := "closed"
-				if !res.Close {
-					c.open()
-					after = "used again"
-				}
-				got[i] = fmt.Sprint(res.Status, res.Header, res.TransferEncoding, res.Close, body, after)
-			}
-			if got[0] != got[1] {
-				t.Errorf("through http.Handler:\n%s\nthrough Serve:\n%s", got[0], got[1])
-			}
-		})
+			})
+		}
 	}
+}
+
+// exchange describes the answer to a request, without what differs from one to the next.
+func exchange(t *testing.T, address, request string) string {
+	t.Helper()
+	c := dialHTTP(t, address)
+	c.send(request)
+	method, _, _ := strings.Cut(request, " ")
+	res, body, err := c.answer(method)
+	if err != nil {
+		return "no answer"
+	}
+	for _, changing := range []string{"Date", "Set-Cookie"} {
+		if _, there := res.Header[changing]; there {
+			res.Header.Set(changing, "x")
+		}
+	}
+	if sid := gjson.Get(strings.TrimPrefix(body, "0"), "sid").String(); sid != "" {
+		body = strings.Replace(body, sid, "x", 1)
+	}
+	// A compressed body ends in a checksum of what has the id in it.
+	if res.Header.Get("Content-Encoding") != "" {
+		body = ""
+		res.Header.Del("Content-Length")
+		res.TransferEncoding = nil
+	}
+	after := "closed"
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		after = "upgraded"
+	case !res.Close:
+		c.open()
+		after = "used again"
+	}
+	return fmt.Sprint(res.Status, res.Header, res.TransferEncoding, res.Close, body, after)
 }
 
 func TestPollsInPieces(t *testing.T) {
@@ -594,8 +645,11 @@ func TestManyPollingClients(t *testing.T) {
 	wait.Wait()
 }
 
-const upgradeFields = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+const (
+	handshakeFields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+	upgradeFields = "Host: a\r\n" + handshakeFields + "\r\n\r\n"
+)
 
 // WebSocket handshakes that middleware, or a client that does not read, keeps waiting hold up nobody.
 func TestSlowHandshakes(t *testing.T) {

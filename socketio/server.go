@@ -123,7 +123,7 @@ func (s *Server) clientFile(r *http.Request) (name string, ok bool) {
 	if s.files == nil {
 		return "", false
 	}
-	dir, name := path.Split(r.URL.Path)
+	dir, name := path.Split(r.URL.EscapedPath())
 	return name, dir == strings.TrimSuffix(s.path, "/")+"/" && s.files.has(name)
 }
 
