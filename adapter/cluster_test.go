@@ -217,10 +217,10 @@ func TestHostileMessages(t *testing.T) {
 		`{"type":3,"data":{"packet":{"type":2,"data":{}}}}`, `{"type":3,"data":{"packet":{"type":2,"data":[]}}}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":[{}]}}}`, `{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]}}}`,
 		`{"type":3,"data":{"packet":{"type":3,"data":["x"]}}}`,
-		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":[]}}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":[1]}}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"rooms":{}}}}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"except":[null]}}}`,
-		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"flags":[]}}}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"flags":[1]}}}`,
 		`{"type":4,"data":{"opts":{},"rooms":"x"}}`, `{"type":7,"data":{"opts":{}}}`, `{"type":8,"data":{"requestId":"x","sockets":{}}}`,
 		`{"type":8,"data":{"requestId":"x","sockets":[{}]}}`, `{"type":9,"data":{"packet":"x"}}`, `{"type":10,"data":{}}`,
 		`{"type":11,"data":{"requestId":"x","clientCount":-1}}`, `{"type":3,"uid":1}`, `{"type":1,"nsp":{}}`, "{\"type\":1,\"uid\":\"\xff\"}",
@@ -249,6 +249,12 @@ func TestHostileMessages(t *testing.T) {
 	bus.Inject("/", []byte(`{"nsp":"/","uid":"u","data":{"more":[1,{"a":"]"}],"opts":{"flags":{"new":{}},"rooms":["s",42],"except":null},"packet":{"data":["x", 1 ],"type":2}},"type":3,"z":null}`))
 	if got := s.Take(); !slices.Equal(got, []string{`2["x", 1 ]`}) {
 		t.Errorf("in another order and with more in it: got %q", got)
+	}
+	for _, opts := range []string{`[]`, `[ ]`, `{"rooms":[],"except":[],"flags":[]}`, `{"flags":[ ]}`} {
+		bus.Inject("/", []byte(`{"type":3,"data":{"packet":{"type":2,"data":["php"]},"opts":`+opts+`},"uid":"u","nsp":"/"}`))
+		if got := s.Take(); !slices.Equal(got, []string{`2["php"]`}) {
+			t.Errorf("opts %s: got %q", opts, got)
+		}
 	}
 }
 

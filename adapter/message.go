@@ -332,7 +332,7 @@ func (m *Message) DecodeData(data parser.Value) error {
 	if !m.hasData() {
 		return nil
 	}
-	r, ok := jsontext.Read(data.Data, '{')
+	r, ok := readObject(data.Data)
 	if !ok {
 		return malformed("data")
 	}
@@ -442,10 +442,20 @@ func OwnValue(v parser.Value) (parser.Value, error) {
 	return parser.Value{Data: list[1 : len(list)-1 : len(list)-1], Attachments: attachments}, nil
 }
 
+// readObject returns a reader for an object. An array without elements is one, too: PHP has one type for both, and
+// encodes it as an array while it is empty.
+func readObject(text []byte) (r jsontext.Reader, ok bool) {
+	if r, ok = jsontext.Read(text, '['); ok {
+		_, some := r.Element()
+		return r, !some
+	}
+	return jsontext.Read(text, '{')
+}
+
 // DecodeOptions decodes what Options.AppendJSON or AppendSelection has encoded. Flags that are not known are
 // ignored.
 func DecodeOptions(text []byte) (o Options, ok bool) {
-	r, ok := jsontext.Read(text, '{')
+	r, ok := readObject(text)
 	for ok {
 		key, value, more := r.Member()
 		if !more {
@@ -470,7 +480,7 @@ func decodeFlags(text []byte) (f Flags, ok bool) {
 	if string(text) == "null" {
 		return f, true
 	}
-	r, ok := jsontext.Read(text, '{')
+	r, ok := readObject(text)
 	if !ok {
 		return f, false
 	}

@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,7 +115,7 @@ func TestHostileMessages(t *testing.T) {
 			"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xaadisconnect\x80", "\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1x\x80\x00",
 		},
 		"socket.io-request#/#": {
-			"", "null", "{", "{}", `{"type":"2"}`, `{"type":99}`, `{"type":2}`, `{"type":2,"opts":[],"rooms":[]}`, `{"type":2,"opts":{},"rooms":{}}`,
+			"", "null", "{", "{}", `{"type":"2"}`, `{"type":99}`, `{"type":2}`, `{"type":2,"opts":[1],"rooms":[]}`, `{"type":2,"opts":{},"rooms":{}}`,
 			`{"type":5,"opts":{}}`, `{"type":5,"requestId":"r"}`, `{"type":6}`, `{"type":6,"data":[{}]}`, `{"type":6,"data":"x"}`, `{"type":7,"requestId":"r","opts":{}}`,
 			`{"type":7,"opts":{},"packet":{"type":2,"data":["x"]}}`, `{"type":0}`, `{"type":0,"requestId":"r","rooms":1}`, `{"type":1}`,
 		},
@@ -128,6 +129,28 @@ func TestHostileMessages(t *testing.T) {
 				t.Errorf("%s: %q: got %+v, %v", channel, payload, m, err)
 			}
 		}
+	}
+}
+
+// TestPHP receives what an emitter in PHP publishes, which has one type for arrays and maps: an empty one is an array.
+func TestPHP(t *testing.T) {
+	const event = "\x93\xa7emitter\x83\xa4type\x02\xa4data\x92\xa2hi\xa1x\xa3nsp\xa1/"
+	b, n := newTestClassic("/", new(Options))
+	s := n.Connect("s", "room")
+	for name, opts := range map[string]string{
+		"flags":                  "\x82\xa5rooms\x90\xa5flags\x90",
+		"flags of a room":        "\x83\xa5rooms\x91\xa4room\xa6except\x90\xa5flags\x90",
+		"options":                "\x90",
+		"options, 16-bit length": "\xdc\x00\x00",
+	} {
+		b.handleBroadcast("socket.io#/#", []byte(event+opts))
+		if got := s.Take(); !slices.Equal(got, []string{`2["hi","x"]`}) {
+			t.Errorf("empty %s: got %q", name, got)
+		}
+	}
+	b.handleBroadcast("socket.io#/#", []byte(event+"\x82\xa5rooms\x90\xa5flags\x91\x01"))
+	if got := s.Take(); len(got) > 0 || n.Stats().Malformed != 1 {
+		t.Errorf("flags that are an array: got %q, %+v", got, n.Stats())
 	}
 }
 
