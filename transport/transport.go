@@ -52,8 +52,8 @@ type Conn interface {
 	// Writable reports whether everything sent so far has been taken by the kernel.
 	Writable() bool
 
-	// Cork has what is sent wait until Uncork or Close, so that it leaves in one piece. Calls do not nest.
-	// Meanwhile the connection is not writable.
+	// Cork holds what is sent back until Uncork or Close, so that it leaves in one piece. Calls do not nest.
+	// The first message that waits makes the connection unwritable.
 	Cork()
 	Uncork()
 

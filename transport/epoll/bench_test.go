@@ -1,6 +1,7 @@
 package epoll
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -39,7 +40,7 @@ func (e *runEcho) Run(c transport.Conn) {
 func BenchmarkEcho(b *testing.B) {
 	for _, k := range []kind{{name: "epoll"}, {name: "goroutines", options: Options{DisableEpoll: true}}} {
 		for _, clients := range []int{1, 100} {
-			for _, size := range []int{32, 16 << 10} {
+			for _, size := range []int{32, 6 << 10, 16 << 10, 64 << 10} {
 				b.Run(fmt.Sprintf("%s/clients=%d/bytes=%d", k.name, clients, size), func(b *testing.B) {
 					benchmarkEcho(b, k, clients, size)
 				})
@@ -69,5 +70,48 @@ func benchmarkEcho(b *testing.B, k kind, clients, size int) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// BenchmarkNeighbour measures how long a message and its answer take while another connection of the same loop sends as
+// much as it can.
+func BenchmarkNeighbour(b *testing.B) {
+	for _, flood := range []struct {
+		name  string
+		frame []byte
+	}{
+		{"quiet", nil},
+		{"pings", frame(true, transport.OpPing, "")},
+		{"long pings", frame(true, transport.OpPing, strings.Repeat("p", 125))},
+		{"pongs", frame(true, transport.OpPong, "")},
+		{"texts", text("3")},
+		{"messages", text(`42["move",{"x":1,"y":2}]`)},
+		{"large messages", text(strings.Repeat("x", 64<<10))},
+	} {
+		b.Run(flood.name, func(b *testing.B) {
+			ts := serve(b, kind{options: Options{Loops: 1}}, func(c *Conn) { c.Start(new(runEcho)) })
+			if flood.frame != nil {
+				flooder := ts.dial(b)
+				flooder.SetDeadline(time.Time{})
+				go io.Copy(io.Discard, flooder.Conn)
+				many := bytes.Repeat(flood.frame, 1+(64<<10)/len(flood.frame))
+				go func() {
+					for {
+						if _, err := flooder.Write(many); err != nil {
+							return
+						}
+					}
+				}()
+			}
+			neighbour := ts.dial(b)
+			neighbour.SetDeadline(time.Time{})
+			message, answer := text("4hello"), make([]byte, 2+len("4hello"))
+			for b.Loop() {
+				neighbour.Write(message)
+				if _, err := io.ReadFull(neighbour.r, answer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -36,8 +36,8 @@ const (
 	reading                // epoll: armed for reading
 	writing                // epoll: armed for writing; goroutine: the writer runs
 	corked                 // what is sent is queued
-	gathering              // epoll: the loop is in a Run, behind which it writes what is queued
-	preceded               // something was written in it, which what is sent now may follow later
+	gathering              // epoll: c has its turn; what is queued is written at the end
+	preceded               // something was written in this turn, which what is sent now may follow later
 
 	// formatShift is where the transport.Format begins, which never changes.
 	formatShift = 24
@@ -150,13 +150,7 @@ func (c *Conn) SendText(payload string) error {
 
 var buffers bufpool.Pool
 
-// sendFrame sends one frame unless the connection is closing.
-func (c *Conn) sendFrame(op transport.Op, payload []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sendFrameLocked(op, payload)
-}
-
+// sendFrameLocked sends one frame unless the connection is closing.
 func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
 	b := buffers.Get()
 	defer buffers.Put(b)
@@ -171,7 +165,7 @@ func (c *Conn) unsentLocked() bool { return c.out != nil && !c.has(corked) }
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (c.out == nil || c.gathersLocked()) && !c.has(closing|mute|corked)
+	return c.out == nil && !c.has(closing|mute)
 }
 
 // Cork implements [transport.Conn].

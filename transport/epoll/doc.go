@@ -27,10 +27,16 @@
 // each connection. Run is called there as well, but guarded: if it has not returned after one to two
 // milliseconds, another goroutine takes the loop over, and for a while the loop starts a goroutine for
 // each Run. While no Run has blocked for seconds on end, the guard looks less often, and the first that
-// does may hold up the connections of its loop for up to sixteen milliseconds. Of what is sent to a connection during
-// its Run on the loop, the first message is written at once and the others when it has returned, or when the loop is taken over,
-// together; more than 16 KiB do not wait. Since Send and the other
-// methods of a Conn never call a Handler, they may be used with any lock held that a Handler takes.
+// does may hold up the connections of its loop for up to sixteen milliseconds.
+//
+// A loop serves its connections in turns. In a turn it reads up to 4 KiB from a connection, more only to
+// complete a frame, and at most 128 KiB; it handles the messages in these bytes and calls Run. So a flood
+// of events, pings or empty frames costs its sender and delays the neighbours by one turn.
+//
+// During a turn the first message to the connection is written immediately. Later ones are buffered, up
+// to 16 KiB, and written when Run returns or another goroutine takes the loop over. Since Send
+// and the other methods of a Conn never call a Handler, they may be used with any lock held that a Handler
+// takes.
 //
 // A descriptor is closed by its loop alone, and never during a write: both hold the same lock. An
 // event is matched with its connection by a generation and not by the number of the descriptor. So

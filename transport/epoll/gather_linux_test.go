@@ -31,8 +31,8 @@ func TestGather(t *testing.T) {
 		if n := c.waiting(); n != len("..second..third") {
 			t.Fatalf("%d bytes wait", n)
 		}
-		if !c.Writable() {
-			t.Error("not writable")
+		if c.Writable() {
+			t.Error("writable while messages wait")
 		}
 		c.scatter()
 		if n := c.waiting(); n != 0 {

@@ -7,6 +7,7 @@ import (
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,8 @@ import (
 )
 
 const (
-	readBuffer = 128 << 10 // bytes; room for a message of 64 KB, which then need not be put together
+	readBuffer = 128 << 10 // bytes that are read from one connection in a turn
+	maxTurn    = 4 << 10   // bytes of them that may hold more than one frame
 	maxEvents  = 128       // that are taken from the kernel at once
 	yieldAfter = 8         // batches without waiting until other goroutines get their turn
 	pageSize   = 1024      // connections in one page of a loop's table
@@ -186,38 +188,53 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 	if events&readable == 0 || c.has(paused|dead) {
 		return true
 	}
+	c.gather()
 	run := c.feedEarly()
-	for {
-		n, errno := netfd.Read(c.fd, l.buf)
-		if errno == unix.EAGAIN || errno == unix.EINTR {
-			break
-		}
-		if errno != 0 {
-			c.lost(lostError(os.NewSyscallError("read", errno)))
-			break
-		}
-		if n == 0 {
-			c.lost(nil)
-			break
-		}
+	switch n, errno := l.read(c); {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+	case errno != 0:
+		c.lost(lostError(os.NewSyscallError("read", errno)))
+	case n == 0:
+		c.lost(nil)
+	default:
 		run = c.feed(l.buf[:n]) || run
-		// One read for each event keeps connections equal. If the peer has ended the connection, the
-		// rest is read at once to find the end.
-		if events&hungUp == 0 {
-			break
-		}
 	}
-	return !run || l.run(c)
+	if run {
+		return l.run(c)
+	}
+	c.scatter()
+	return true
 }
 
-// run calls Run of c's handler. It returns false if the loop is lost.
+// read reads what c may have in one turn. The work that it makes is bounded by the number of bytes that may hold more
+// than one frame, and after decompression by up to a thousand times their number. The payload of a large frame costs
+// little, and is taken up to the size of the buffer.
+func (l *loop) read(c *Conn) (n int, errno syscall.Errno) {
+	size := maxTurn
+	if c.deflate != nil {
+		size = maxTurn / 8
+	}
+	size = min(max(size, c.lacking(nil)), len(l.buf))
+	n, errno = netfd.Read(c.fd, l.buf[:size])
+	if n < size {
+		return n, errno
+	}
+	if lacking := c.lacking(l.buf[:n]); lacking > 0 && n < len(l.buf) {
+		// A frame that is complete in the buffer need not be put together.
+		more, _ := netfd.Read(c.fd, l.buf[n:min(n+lacking, len(l.buf))])
+		n += max(more, 0) // what has gone wrong will be found in the next turn
+	}
+	return n, 0
+}
+
+// run calls Run of c's handler and ends what gather has begun. It returns false if the loop is lost.
 func (l *loop) run(c *Conn) bool {
 	h := c.handler
 	if l.detach.due() {
+		c.scatter()
 		go work(h, c)
 		return true
 	}
-	c.gather()
 	word := l.guard.enter(l)
 	h.Run(c)
 	c.scatter()
@@ -278,8 +295,12 @@ func (l *loop) settle(c *Conn) bool {
 	c.state.And(^uint32(signalled))
 	useless := c.has(broken)
 	c.mu.Unlock()
-	if !useless && c.feedEarly() {
-		return l.run(c) // if c has to be closed as well, it has been signalled again
+	if !useless {
+		c.gather()
+		if c.feedEarly() {
+			return l.run(c) // if c has to be closed as well, it has been signalled again
+		}
+		c.scatter()
 	}
 
 	c.mu.Lock()

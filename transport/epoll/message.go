@@ -69,6 +69,22 @@ func (c *Conn) settleInput(all bool) {
 	incomings.Put(in)
 }
 
+// lacking returns how many bytes of a payload are missing behind b, which has been read but not fed. If no payload is
+// incomplete, only the frame at the start of b is looked at.
+func (c *Conn) lacking(b []byte) int {
+	if in := c.in; in != nil {
+		if !in.inside {
+			return 0
+		}
+		return int(in.frame.length-in.taken) - len(b)
+	}
+	h, n, err := parseHeader(b, false, c.deflate != nil, c.options().MaxMessageBytes)
+	if err != nil || n == 0 {
+		return 0
+	}
+	return n + int(h.length) - len(b)
+}
+
 // feedEarly feeds what was read with the handshake.
 func (c *Conn) feedEarly() (run bool) {
 	if c.in == nil || c.in.early == nil {
@@ -247,7 +263,7 @@ func (c *Conn) deliver(op transport.Op, data []byte, compressed bool) (run bool)
 func (c *Conn) handleControl(op transport.Op, payload []byte) {
 	switch op {
 	case transport.OpPing:
-		c.sendFrame(transport.OpPong, payload)
+		c.sendPong(payload)
 	case transport.OpClose:
 		if err := checkClose(payload); err != nil {
 			c.fail(err)

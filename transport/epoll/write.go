@@ -15,7 +15,7 @@ const (
 	minReference = 128
 	// maxCopied is the size in bytes up to which copied messages are put together in one chunk.
 	maxCopied = 16 << 10
-	// maxGathered is the size in bytes up to which messages of one Run wait for its end.
+	// maxGathered is the size in bytes up to which messages of one turn wait for its end.
 	maxGathered = 16 << 10
 )
 
@@ -26,6 +26,8 @@ type queue struct {
 	first   int // index of the first chunk that is not written
 	written int // bytes of it that are
 	size    int // bytes that are not
+
+	pong []byte // a frame that follows the chunks; a later one takes its place
 }
 
 // chunk is immutable if copied is nil. Otherwise data is copied.B, to which more may be appended.
@@ -89,12 +91,25 @@ func (c *Conn) sendLocked(b []byte, immutable bool) error {
 	return nil
 }
 
-// gather is called by the loop before a Run. What is sent from then on may leave together: the first message is written at
-// once, those behind it when the Run has ended, or before if they are many. A Run that lasts is not waited for.
+// sendPong answers a ping. While a queue shows that the peer does not read, only the last of its pings is answered.
+//
+// RFC 6455 section 5.5.3.
+func (c *Conn) sendPong(payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil && c.out.size > maxGathered && !c.has(closing|mute) {
+		c.out.pong = append(transport.AppendHeader(c.out.pong[:0], transport.OpPong, len(payload)), payload...)
+		return
+	}
+	c.sendFrameLocked(transport.OpPong, payload)
+}
+
+// gather is called by the loop when the turn of c begins. From then on the first message is written immediately, later ones
+// when the turn ends, or before if they are many. A Run that lasts is not waited for.
 func (c *Conn) gather() { c.state.Or(gathering) }
 
-// gathersLocked reports whether what is sent now may wait for the end of a Run: something precedes it, and the kernel has
-// taken that.
+// gathersLocked reports whether what is sent now may wait for the end of the turn: something precedes it, and the kernel
+// has taken that.
 func (c *Conn) gathersLocked() bool {
 	return c.state.Load()&(gathering|preceded|writing) == gathering|preceded
 }
@@ -107,7 +122,7 @@ func (c *Conn) gathered() int {
 	return c.out.size
 }
 
-// scatter undoes gather. Whoever ends the wait for a Run calls it.
+// scatter undoes gather. It is called when the turn ends, or when a Run has lasted too long.
 func (c *Conn) scatter() {
 	if c.state.And(^uint32(gathering|preceded))&preceded == 0 {
 		return // nothing waits
@@ -130,24 +145,25 @@ func (c *Conn) writeOutLocked() {
 	}
 }
 
-// flushLocked writes as much of the queue as the kernel takes.
+// flushLocked writes the first chunks of the queue as far as the kernel takes them.
 func (c *Conn) flushLocked() {
-	for c.out != nil {
-		n, err := c.carrier().writeQueue(c)
-		if err != nil {
-			c.writeFailedLocked(err)
-			return
-		}
-		if n == 0 {
-			return
-		}
-		c.advanceLocked(n)
+	if c.out == nil {
+		return
 	}
+	n, err := c.carrier().writeQueue(c)
+	if err != nil {
+		c.writeFailedLocked(err)
+		return
+	}
+	c.advanceLocked(n)
 }
 
 // advanceLocked removes n written bytes from the queue, and the queue if it is empty.
 func (c *Conn) advanceLocked(n int) {
 	c.out.advance(n)
+	if c.out.size == 0 {
+		c.out.pushPong()
+	}
 	if c.out.size == 0 {
 		c.out.reset()
 		queues.Put(c.out)
@@ -168,8 +184,17 @@ func (c *Conn) writeFailedLocked(err error) {
 	c.resumeLocked()
 }
 
+// pushPong appends the pong that waits, if there is one.
+func (q *queue) pushPong() {
+	if pong := q.pong; len(pong) > 0 {
+		q.pong = nil
+		q.push(pong, false)
+	}
+}
+
 // push appends b, as a copy unless it is immutable and worth a reference.
 func (q *queue) push(b []byte, immutable bool) {
+	q.pushPong()
 	q.size += len(b)
 	if immutable && len(b) >= minReference {
 		q.chunks = append(q.chunks, chunk{data: b})
