@@ -3,8 +3,8 @@ package engineio
 import (
 	"hash/maphash"
 	"sync"
-	"sync/atomic"
 
+	"github.com/myriad-rt/myriad/internal/drain"
 	"github.com/myriad-rt/myriad/internal/idtable"
 )
 
@@ -13,7 +13,7 @@ const registryShards = 64
 // registry finds sessions by id.
 type registry struct {
 	seed   maphash.Seed
-	count  atomic.Int64
+	count  drain.Group
 	shards [registryShards]struct {
 		mu       sync.RWMutex
 		closed   bool
@@ -57,7 +57,7 @@ func (r *registry) get(id string) *Session {
 
 // all returns the sessions; none is added any more if closing is true.
 func (r *registry) all(closing bool) []*Session {
-	all := make([]*Session, 0, r.count.Load())
+	all := make([]*Session, 0, r.count.Len())
 	for i := range r.shards {
 		shard := &r.shards[i]
 		shard.mu.Lock()

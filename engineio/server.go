@@ -299,7 +299,7 @@ func (s *Server) pollingHeader(h http.Header, r *http.Request) {
 }
 
 // ClientsCount returns the number of sessions that have not ended.
-func (s *Server) ClientsCount() int { return int(s.sessions.count.Load()) }
+func (s *Server) ClientsCount() int { return s.sessions.count.Len() }
 
 // Sessions returns the sessions that have not ended.
 func (s *Server) Sessions() []*Session { return s.sessions.all(false) }
@@ -357,24 +357,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, session := range s.sessions.all(true) {
 		session.Close()
 	}
-	err := s.drained(ctx)
+	err := s.sessions.count.Wait(ctx)
 	// If little time is left, Close gives peers the moment that they need to take the close frame.
 	if end, ok := ctx.Deadline(); s.sockets != nil && err == nil && (!ok || time.Until(end) > closeGrace) {
 		err = s.sockets.Close(ctx)
 	}
 	_ = s.Close() // always nil
 	return err
-}
-
-// drained waits until there is no session or ctx is done.
-func (s *Server) drained(ctx context.Context) error {
-	const longest = 100 * time.Millisecond
-	for wait := time.Millisecond; s.ClientsCount() > 0; wait = min(2*wait, longest) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/myriad-rt/myriad/engineio"
+	"github.com/myriad-rt/myriad/internal/drain"
 	"github.com/myriad-rt/myriad/internal/httpserver"
 	"github.com/myriad-rt/myriad/internal/wheel"
 	"github.com/myriad-rt/myriad/namespace"
@@ -32,7 +33,7 @@ type Server struct {
 	decoders sync.Pool // of Options.Parser
 	http     *httpserver.Server
 	grace    time.Duration // of Close
-	clients  atomic.Int64  // that have not been disconnected to the end
+	clients  drain.Group   // that have not been disconnected to the end
 	corkTime time.Duration
 	closing  atomic.Bool
 }
@@ -183,7 +184,7 @@ func (s *Server) close(ctx context.Context, engine, listeners func() error) erro
 	if e := listeners(); err == nil {
 		err = e
 	}
-	if e := s.drained(ctx); err == nil {
+	if e := s.clients.Wait(ctx); err == nil {
 		err = e
 	}
 	s.wheel.Close()
@@ -191,17 +192,4 @@ func (s *Server) close(ctx context.Context, engine, listeners func() error) erro
 		err = e
 	}
 	return err
-}
-
-// drained waits until all clients have been disconnected to the end, or ctx is done.
-func (s *Server) drained(ctx context.Context) error {
-	const longest = 100 * time.Millisecond
-	for wait := time.Millisecond; s.clients.Load() > 0; wait = min(2*wait, longest) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
-	return nil
 }

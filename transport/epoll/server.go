@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/myriad-rt/myriad/internal/drain"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -72,7 +73,7 @@ type Server struct {
 	deflate [maxWindowBits + 1]*deflater // by window bits, nil without Options.PerMessageDeflate
 	closing atomic.Bool
 
-	open           atomic.Int64
+	open           drain.Group // connections that hold a descriptor
 	protocolErrors atomic.Uint64
 	slowPeers      atomic.Uint64
 	takeovers      atomic.Uint64
@@ -82,7 +83,7 @@ type Server struct {
 	mu         sync.Mutex
 	streams    map[*stream]*Conn // started goroutine connections
 	refuse     bool              // no more of them, nor event loops
-	goroutines atomic.Int64      // that serve them
+	goroutines drain.Group       // that serve them
 }
 
 // Stats are figures of a Server since it was made.
@@ -130,7 +131,7 @@ func (s *Server) loops() (*poller, error) {
 // Stats returns the present figures.
 func (s *Server) Stats() Stats {
 	return Stats{
-		Open:           s.open.Load(),
+		Open:           int64(s.open.Len()),
 		ProtocolErrors: s.protocolErrors.Load(),
 		SlowPeers:      s.slowPeers.Load(),
 		Takeovers:      s.takeovers.Load(),
@@ -148,7 +149,7 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, c := range s.conns() {
 		c.Close(transport.CloseGoingAway)
 	}
-	err := poll(ctx, func() bool { return s.open.Load() == 0 })
+	err := s.open.Wait(ctx)
 
 	s.mu.Lock()
 	s.refuse = true
@@ -159,22 +160,8 @@ func (s *Server) Close(ctx context.Context) error {
 	if p := s.poller.Load(); p != nil {
 		p.close()
 	}
-	poll(context.Background(), func() bool { return s.goroutines.Load() == 0 })
+	_ = s.goroutines.Wait(context.Background()) // it has no end
 	return err
-}
-
-// poll waits until done returns true or ctx is done.
-func poll(ctx context.Context, done func() bool) error {
-	wait := time.Millisecond
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, 100*time.Millisecond)
-	}
-	return nil
 }
 
 // conns returns the started connections.
