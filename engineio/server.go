@@ -1,9 +1,7 @@
 package engineio
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/myriad-rt/myriad/internal/jsontext"
 	"github.com/myriad-rt/myriad/internal/wheel"
 	"github.com/myriad-rt/myriad/transport/epoll"
 	"github.com/myriad-rt/myriad/transport/polling"
@@ -97,14 +96,14 @@ func NewServer(o *Options) (*Server, error) {
 	if !options.DisableUpgrades {
 		for _, t := range []string{WebSocket, WebTransport} {
 			if slices.Contains(options.Transports, t) {
-				upgrades = append(upgrades, strconv.Quote(t))
+				upgrades = append(upgrades, t)
 			}
 		}
 	}
-	tail := `,"upgrades":[%s],"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`
+	tail := `,"upgrades":%s,"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`
 	interval, timeout := options.PingInterval.Milliseconds(), options.PingTimeout.Milliseconds()
-	s.openTail = fmt.Sprintf(tail, "", interval, timeout, options.MaxHTTPBufferSize)
-	s.openTailPolling = fmt.Sprintf(tail, strings.Join(upgrades, ","), interval, timeout, options.MaxHTTPBufferSize)
+	s.openTail = fmt.Sprintf(tail, "[]", interval, timeout, options.MaxHTTPBufferSize)
+	s.openTailPolling = fmt.Sprintf(tail, jsontext.AppendStrings(nil, upgrades), interval, timeout, options.MaxHTTPBufferSize)
 	s.buildChain()
 	return s, nil
 }
@@ -265,27 +264,10 @@ func refuseUpgrade(w http.ResponseWriter, status int, text string) {
 		status, http.StatusText(status), len(text), text)
 }
 
-// quoteJSON returns s as a JSON string, without the escapes that protect HTML.
+// quoteJSON returns s as a JSON string.
 func quoteJSON(s string) string {
-	if plain(s) {
-		return `"` + s + `"`
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string can always be encoded
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
-// plain reports whether s consists of the characters of URL-safe base64, as ids do by default.
-func plain(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return true
+	var few [64]byte
+	return string(jsontext.AppendString(few[:0], s))
 }
 
 // pollingHeader completes the header of a successful response of the polling transport.

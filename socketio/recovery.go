@@ -3,9 +3,8 @@ package socketio
 import (
 	"context"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
 // Recovers reports whether clients that lose their connection can resume their session: that is on, and the adapter
@@ -20,11 +19,21 @@ func (s *Socket) resumes() (pid, offset string) {
 	if s.auth == nil || !s.ns.Recovers() {
 		return "", ""
 	}
-	p, o := gjson.Get(*s.auth, "pid"), gjson.Get(*s.auth, "offset")
-	if p.Type != gjson.String || o.Type != gjson.String {
+	auth, ok := jsontext.Read([]byte(*s.auth), '{')
+	hasPID, hasOffset := false, false
+	for ok {
+		var key, value []byte
+		switch key, value, ok = auth.Member(); string(key) {
+		case "pid":
+			pid, hasPID = jsontext.String(value)
+		case "offset":
+			offset, hasOffset = jsontext.String(value)
+		}
+	}
+	if !hasPID || !hasOffset {
 		return "", ""
 	}
-	return p.Str, o.Str
+	return pid, offset
 }
 
 // restore resumes the session with this secret, if there is one. The packets that the client has missed are

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/bytebufferpool"
 
+	"github.com/myriad-rt/myriad/engineio/packet"
 	"github.com/myriad-rt/myriad/internal/bufpool"
 )
 
@@ -29,9 +30,6 @@ const (
 // Headroom is the number of bytes that a Message keeps free in front of its text, so that the
 // packet type and the frame header are written there and the text is never moved.
 const Headroom = maxHeader + 1
-
-// messageType is the packet type "message" of Engine.IO, as it stands in front of a text.
-const messageType = '4'
 
 // Message is an application message: one text followed by its binary attachments, or binary alone.
 // Its parts reach the peer directly one behind the other, as one Engine.IO message packet each.
@@ -250,25 +248,24 @@ func (m *Message) frameText() {
 		return
 	}
 	b := m.buf.B
-	b[Headroom-1] = messageType
+	b[Headroom-1] = byte(packet.Message)
 	n := len(b) - Headroom + 1
 	AppendHeader(b[:m.start()], OpText, n)
 }
 
 func (m *Message) appendBinaryFrames(dst []byte, f Format) []byte {
 	for _, b := range m.binary {
+		p := packet.Packet{Type: packet.Message, Binary: true, Data: b}
 		switch f {
 		case FormatV4:
 			dst = append(AppendHeader(dst, OpBinary, len(b)), b...)
 		case FormatV3:
-			dst = append(AppendHeader(dst, OpBinary, len(b)+1), messageType-'0')
+			dst = append(AppendHeader(dst, OpBinary, len(b)+1), byte(p.Type-packet.Open))
 			dst = append(dst, b...)
 		case FormatV4Base64:
-			dst = AppendHeader(dst, OpText, 1+base64.StdEncoding.EncodedLen(len(b)))
-			dst = base64.StdEncoding.AppendEncode(append(dst, 'b'), b)
+			dst = packet.Append(AppendHeader(dst, OpText, 1+base64.StdEncoding.EncodedLen(len(b))), p)
 		case FormatV3Base64:
-			dst = AppendHeader(dst, OpText, 2+base64.StdEncoding.EncodedLen(len(b)))
-			dst = base64.StdEncoding.AppendEncode(append(dst, 'b', messageType), b)
+			dst = packet.AppendV3(AppendHeader(dst, OpText, 2+base64.StdEncoding.EncodedLen(len(b))), p)
 		}
 	}
 	return dst

@@ -72,6 +72,18 @@ describe('N events', { concurrency: 8 }, () => {
     assert.equal(await session.next(), '42["message-back",{"a":1}]');
   });
 
+  both('N01 what is passed on is written as JavaScript writes it', async (t, { session }) => {
+    const odd = '1.0,1e2,-0,1e400,12345678901234567890,{"b":1,"1":2,"b":3},"\\u0041\\/"';
+    const written = '1,100,0,null,12345678901234567000,{"1":2,"b":3},"A/"';
+    await session.send(`42["message",${odd}]`);
+    assert.equal(await session.next(), `42["message-back",${written}]`);
+    await session.send(`427["message-with-ack",${odd}]`);
+    assert.equal(await session.next(), `437[${written}]`);
+    await session.send(`451-["message",{"a":[${placeholder('0.0')},${odd}]}]`, Buffer.from([1]));
+    assert.equal(await session.next(), `451-["message-back",{"a":[${placeholder(0)},${written}]}]`);
+    assert.deepEqual(await session.next(), Buffer.from([1]));
+  });
+
   both('N01 escapes in the name of an event are undone', async (t, { session }) => {
     await session.send('42["\\u006dessage",1]');
     assert.equal(await session.next(), '42["message-back",1]');

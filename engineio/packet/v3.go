@@ -35,15 +35,24 @@ func ParseBinaryV3(b []byte) (Packet, error) {
 	return p, nil
 }
 
+// AppendV3 appends p as a v3 text packet; binary as "b", the type and base64.
+func AppendV3(dst []byte, p Packet) []byte {
+	if p.Binary {
+		return base64.StdEncoding.AppendEncode(append(dst, base64Mark, byte(p.Type)), p.Data)
+	}
+	return append(append(dst, byte(p.Type)), p.Data...)
+}
+
 // AppendStringV3 appends p to a v3 string payload: its length in UTF-16 code units, a colon, and the
 // packet; binary in base64. Data that is not binary has to be valid UTF-8.
 func AppendStringV3(dst []byte, p Packet) []byte {
+	var units int
 	if p.Binary {
-		dst = strconv.AppendInt(dst, int64(2+base64.StdEncoding.EncodedLen(len(p.Data))), 10)
-		return base64.StdEncoding.AppendEncode(append(dst, ':', base64Mark, byte(p.Type)), p.Data)
+		units = 2 + base64.StdEncoding.EncodedLen(len(p.Data))
+	} else {
+		units = 1 + utf16Len(p.Data)
 	}
-	dst = strconv.AppendInt(dst, int64(1+utf16Len(p.Data)), 10)
-	return append(append(dst, ':', byte(p.Type)), p.Data...)
+	return AppendV3(append(strconv.AppendInt(dst, int64(units), 10), ':'), p)
 }
 
 // Marks of a v3 binary payload.

@@ -2,12 +2,15 @@ package jsontext_test
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/myriad-rt/myriad/internal/jsontext"
-	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 func TestRead(t *testing.T) {
@@ -65,13 +68,61 @@ func TestCount(t *testing.T) {
 	}
 }
 
+func TestNumber(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "0", "-0": "0", "-0.0": "0", "7": "7", "-7": "-7", "1.0": "1", "1.50": "1.5", "1.5": "1.5", "1e3": "1000", "1E-7": "1e-7",
+		"0.000001": "0.000001", "0.0000001": "1e-7", "1e21": "1e+21", "123456789012345": "123456789012345",
+		"12345678901234567890": "12345678901234567000", "9007199254740993": "9007199254740992", "1e400": "Infinity", "-1e400": "-Infinity",
+		"0.1234567890123": "0.1234567890123", "0.1234567890123456789": "0.12345678901234568", "1e-400": "0",
+	} {
+		if got := jsontext.Number([]byte(text)); string(got) != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestAppendTime(t *testing.T) {
+	for want, at := range map[string]time.Time{
+		`"2026-01-02T03:04:05.674Z"`: time.Date(2026, 1, 2, 5, 4, 5, 674999999, time.FixedZone("", 7200)),
+		`"0000-01-01T00:00:00.000Z"`: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC),
+		`null`:                       time.Unix(1<<60, 0),
+	} {
+		if got := jsontext.AppendTime([]byte("["), at); string(got) != "["+want {
+			t.Errorf("%v: %s, want %s", at, got, want)
+		}
+	}
+}
+
+// FuzzCheck compares what is JSON with encoding/json.
+func FuzzCheck(f *testing.F) {
+	for _, seed := range []string{`[]`, `{"a":[1,-2.5e+3,"\u00e9\"",true,false,null]}`, ` 1`, `1 `, `01`, `1.`, `[1,]`, `{"a"}`, "\"\x01\"", `"\x"`, `nul`, `-`, strings.Repeat("[", 70)} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		end, high, ok := jsontext.Check(text, 0, math.MaxInt)
+		if ok = ok && jsontext.SkipSpace(text, end) == len(text); ok != json.Valid(text) {
+			t.Fatalf("%q: %v at %d, but encoding/json: %v", text, ok, end, !ok)
+		}
+		if ok && high != slices.ContainsFunc(text, func(c byte) bool { return c >= 0x80 }) {
+			t.Fatalf("%q: high is %v", text, high)
+		}
+		if ok && jsontext.IsNumber(text) {
+			number := text[:end]
+			got := jsontext.Number(number)
+			if f, err := strconv.ParseFloat(string(number), 64); err == nil && string(got) != string(jsontext.AppendFloat(nil, f, 64)) {
+				t.Fatalf("%s is printed as %s", number, got)
+			}
+		}
+	})
+}
+
 // FuzzSkip compares with encoding/json what is found without decoding.
 func FuzzSkip(f *testing.F) {
 	for _, seed := range []string{`[]`, `{}`, `[1,"a\"]",{"b":[null,true]}]`, `{"a":{"b":[]},"c":"\\"}`, "[ 1 ,\t2 ]", `"x"`, `-1.5`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if !parser.Valid(text) {
+		if end, _, ok := jsontext.Check(text, 0, 1000); !ok || end < len(text) || jsontext.SkipSpace(text, 0) > 0 {
 			return
 		}
 		if end := jsontext.Skip(text, 0); end != len(text) {

@@ -3,6 +3,8 @@ package parser
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
 // Args is a received list of arguments. The zero value is an empty list. As an argument of
@@ -85,7 +87,7 @@ func (a Args) start() int {
 
 // next returns the index of the argument behind the one at i.
 func (a Args) next(i int) int {
-	return a.element(skipSpace(a.Data, skipValue(a.Data, i)) + 1)
+	return a.element(jsontext.SkipSpace(a.Data, jsontext.Skip(a.Data, i)) + 1)
 }
 
 // element returns the index of the argument at i, where there may be white space or nothing.
@@ -93,7 +95,7 @@ func (a Args) element(i int) int {
 	if a.Data[0] == ']' {
 		return len(a.Data)
 	}
-	if i = skipSpace(a.Data, i); i < len(a.Data) && a.Data[i] == ']' {
+	if i = jsontext.SkipSpace(a.Data, i); i < len(a.Data) && a.Data[i] == ']' {
 		return len(a.Data)
 	}
 	return i
@@ -103,12 +105,13 @@ func (a Args) value(i int) Value {
 	if i >= len(a.Data) {
 		return Value{}
 	}
-	end := skipValue(a.Data, i)
+	end := jsontext.Skip(a.Data, i)
 	return Value{Data: a.Data[i:end:end], Attachments: a.Attachments}
 }
 
-// Value is one received argument. The zero Value is an argument that was not sent. As an argument
-// of AppendArgs it is sent on as it came, without the white space between tokens.
+// Value is one received argument. The zero Value is an argument that was not sent. As an argument of AppendArgs it is
+// sent on as a Node.js server does: with numbers and strings as JavaScript prints them, and without white space. Of
+// members with the same name the last one is sent.
 type Value struct {
 	// Data is the JSON text of one value; nil if there is none.
 	Data []byte

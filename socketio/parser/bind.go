@@ -2,10 +2,22 @@ package parser
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"reflect"
 	"strconv"
+
+	"github.com/myriad-rt/myriad/internal/jsontext"
+)
+
+var (
+	valueType           = reflect.TypeFor[Value]()
+	rawType             = reflect.TypeFor[json.RawMessage]()
+	unmarshalerType     = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 // bind stores the value in what dst points to. Types that arguments have most often are handled
@@ -97,11 +109,11 @@ func isPointer(x any) bool { return reflect.TypeOf(x).Kind() == reflect.Pointer 
 // stringAt returns the string that has its quotes at b[i] and b[end-1].
 func stringAt(b []byte, i, end int) string {
 	content := b[i+1 : end-1]
-	if !hasEscape(content) {
+	if bytes.IndexByte(content, '\\') < 0 {
 		return string(content)
 	}
 	var few [128]byte
-	return string(appendUnescaped(few[:0], content))
+	return string(jsontext.AppendContent(few[:0], content))
 }
 
 // dynamic returns the value at i of v.Data as encoding/json would store it in an empty interface,
@@ -110,7 +122,7 @@ func stringAt(b []byte, i, end int) string {
 func (v Value) dynamic(i int) (x any, end int, err error) {
 	switch c := v.Data[i]; c {
 	case '"':
-		end = skipString(v.Data, i)
+		end = jsontext.SkipString(v.Data, i)
 		return stringAt(v.Data, i, end), end, nil
 	case 't':
 		return true, i + len("true"), nil
@@ -120,14 +132,12 @@ func (v Value) dynamic(i int) (x any, end int, err error) {
 		return nil, i + len("null"), nil
 	case '[':
 		list := []any{}
-		for i = skipSpace(v.Data, i+1); v.Data[i] != ']'; {
+		for i = jsontext.SkipSpace(v.Data, i+1); v.Data[i] != ']'; {
 			if x, i, err = v.dynamic(i); err != nil {
 				return nil, i, err
 			}
 			list = append(list, x)
-			if i = skipSpace(v.Data, i); v.Data[i] == ',' {
-				i = skipSpace(v.Data, i+1)
-			}
+			i = jsontext.Next(v.Data, i)
 		}
 		return list, i + 1, nil
 	case '{':
@@ -135,21 +145,19 @@ func (v Value) dynamic(i int) (x any, end int, err error) {
 			return v.Attachments[num], end, nil
 		}
 		object := map[string]any{}
-		for i = skipSpace(v.Data, i+1); v.Data[i] != '}'; {
-			end = skipString(v.Data, i)
+		for i = jsontext.SkipSpace(v.Data, i+1); v.Data[i] != '}'; {
+			end = jsontext.SkipString(v.Data, i)
 			key := stringAt(v.Data, i, end)
-			i = skipSpace(v.Data, skipSpace(v.Data, end)+1)
+			i = jsontext.SkipSpace(v.Data, jsontext.SkipSpace(v.Data, end)+1)
 			if x, i, err = v.dynamic(i); err != nil {
 				return nil, i, err
 			}
 			object[key] = x
-			if i = skipSpace(v.Data, i); v.Data[i] == ',' {
-				i = skipSpace(v.Data, i+1)
-			}
+			i = jsontext.Next(v.Data, i)
 		}
 		return object, i + 1, nil
 	default:
-		end = skipScalar(v.Data, i)
+		end = jsontext.SkipScalar(v.Data, i)
 		f, err := strconv.ParseFloat(string(v.Data[i:end]), 64)
 		if err != nil {
 			return nil, end, &json.UnmarshalTypeError{Value: "number " + string(v.Data[i:end]), Type: reflect.TypeFor[float64](), Offset: int64(end)}
@@ -162,19 +170,10 @@ func (v Value) dynamic(i int) (x any, end int, err error) {
 // replaced beforehand by the base64 text of a mark, which encoding/json puts into a []byte, a
 // string or an interface, and afterwards each mark by the attachment.
 func (v Value) unmarshal(dst any) error {
-	start, num, end := nextPlaceholder(v.Data, 0, len(v.Attachments))
-	if start == len(v.Data) {
+	if start, _, _ := nextPlaceholder(v.Data, 0, len(v.Attachments)); start == len(v.Data) {
 		return json.Unmarshal(v.Data, dst)
 	}
-	text := make([]byte, 0, len(v.Data)+len(v.Data)/2)
-	for i := 0; i < len(v.Data); {
-		text = append(text, v.Data[i:start]...)
-		if start < len(v.Data) {
-			text = bindMark.appendQuoted(text, num)
-		}
-		i = end
-		start, num, end = nextPlaceholder(v.Data, i, len(v.Attachments))
-	}
+	text := v.AppendReplaced(make([]byte, 0, len(v.Data)+len(v.Data)/2), bindMark.appendQuoted)
 	err := json.Unmarshal(text, dst)
 	if _, ok := errors.AsType[*json.InvalidUnmarshalError](err); ok {
 		return err
@@ -311,4 +310,79 @@ func (u *unmarker) text(b []byte) (text []byte, found bool) {
 		i = end
 	}
 	return text, found
+}
+
+// mark stands for binary while a value passes through encoding/json: random bytes that no peer
+// knows, followed by a number. Its length makes the base64 text end without padding.
+type mark struct {
+	random []byte
+	text   []byte // base64 of random, after a quote
+}
+
+const (
+	markRandom = 24
+	markSize   = markRandom + 6 // bytes
+)
+
+var bindMark = newMark()
+
+func newMark() *mark {
+	m := &mark{random: make([]byte, markRandom)}
+	_, _ = rand.Read(m.random) // never fails
+	m.text = base64.StdEncoding.AppendEncode([]byte{'"'}, m.random)
+	return m
+}
+
+// bytes returns the mark for a number.
+func (m *mark) bytes(num int) []byte {
+	b := append(make([]byte, 0, markSize), m.random...)
+	n := uint64(num)
+	return append(b, byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// number returns the number of a mark.
+func (m *mark) number(b []byte) (num int, ok bool) {
+	if len(b) != markSize || !bytes.HasPrefix(b, m.random) {
+		return 0, false
+	}
+	for _, c := range b[markRandom:] {
+		num = num<<8 | int(c)
+	}
+	return num, true
+}
+
+// numberOf returns the number of a mark in base64.
+func (m *mark) numberOf(s string) (num int, ok bool) {
+	if len(s) != base64.StdEncoding.EncodedLen(markSize) || s[:len(m.text)-1] != string(m.text[1:]) {
+		return 0, false
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return 0, false
+	}
+	return m.number(b)
+}
+
+// appendQuoted appends the mark for a number as a JSON string.
+func (m *mark) appendQuoted(dst []byte, num int) []byte {
+	dst = base64.StdEncoding.AppendEncode(append(dst, '"'), m.bytes(num))
+	return append(dst, '"')
+}
+
+// next finds the first mark in b[i:], a JSON text. If there is none, start is len(b).
+func (m *mark) next(b []byte, i int) (start, num, end int) {
+	for {
+		at := bytes.Index(b[i:], m.text)
+		if at < 0 {
+			return len(b), 0, len(b)
+		}
+		i += at
+		end = i + 1 + base64.StdEncoding.EncodedLen(markSize) + 1
+		if end <= len(b) && b[end-1] == '"' {
+			if num, ok := m.numberOf(string(b[i+1 : end-1])); ok {
+				return i, num, end
+			}
+		}
+		i += len(m.text)
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
 // Default is the parser that official clients use unless told otherwise, with default limits.
@@ -181,11 +183,7 @@ const maxExactDigits = 15
 // reference sends back. What does not fit into 64 bits becomes the largest id, which no socket ever
 // comes to use.
 func roundedID(digits []byte) uint64 {
-	f, _ := strconv.ParseFloat(string(digits), 64)
-	if f >= 1<<64 {
-		return math.MaxUint64
-	}
-	id, err := strconv.ParseUint(strconv.FormatFloat(f, 'f', -1, 64), 10, 64)
+	id, err := strconv.ParseUint(string(jsontext.Number(digits)), 10, 64)
 	if err != nil {
 		return math.MaxUint64
 	}
@@ -195,12 +193,12 @@ func roundedID(digits []byte) uint64 {
 // payload checks the JSON text that fills the rest of b from i on and returns it. It points into b
 // unless b is not valid UTF-8.
 func (t *textParser) payload(wire Type, b []byte, i int) ([]byte, error) {
-	end, high, ok := checkJSON(b, i, t.options.MaxDepth)
-	if !ok || skipSpace(b, end) < len(b) {
+	end, high, ok := jsontext.Check(b, i, t.options.MaxDepth)
+	if !ok || jsontext.SkipSpace(b, end) < len(b) {
 		return nil, &SyntaxError{Reason: reasonPayload, Offset: end}
 	}
 	data := b[i:end:end]
-	if high && !utf8.Valid(data) {
+	if high {
 		data = validUTF8(data)
 	}
 	valid := false
@@ -222,17 +220,8 @@ func (t *textParser) payload(wire Type, b []byte, i int) ([]byte, error) {
 
 // validEvent reports whether the first element of an array is a number or a name that is not reserved.
 func validEvent(data []byte) bool {
-	i := skipSpace(data, 1)
-	switch c := data[i]; {
-	case c == '"':
-		content := data[i+1 : skipString(data, i)-1]
-		if hasEscape(content) {
-			content = appendUnescaped(nil, content)
-		}
-		return !reserved(content)
-	default:
-		return c == '-' || c-'0' <= 9
-	}
+	name, _, ok := EventName(data)
+	return ok && !reserved(name)
 }
 
 // EventName returns the name in the payload of an Event without looking at the arguments. rest is
@@ -243,52 +232,38 @@ func EventName(data []byte) (name, rest []byte, ok bool) {
 	if len(data) == 0 || data[0] != '[' {
 		return nil, nil, false
 	}
-	i := skipSpace(data, 1)
+	i := jsontext.SkipSpace(data, 1)
 	if i == len(data) {
 		return nil, nil, false
 	}
 	var end int
 	switch c := data[i]; {
 	case c == '"':
-		end = skipString(data, i)
-		if name = data[i+1 : end-1 : end-1]; hasEscape(name) {
-			name = appendUnescaped(nil, name)
-		}
-	case c == '-' || c-'0' <= 9:
-		end = skipScalar(data, i)
-		name = numberName(data[i:end:end])
+		end = jsontext.SkipString(data, i)
+		name = jsontext.Content(data, i, end)
+	case jsontext.IsNumber(data[i:]):
+		end = jsontext.SkipScalar(data, i)
+		name = jsontext.Number(data[i:end:end])
 	default:
 		return nil, nil, false
 	}
-	return name, data[skipSpace(data, end):], true
-}
-
-// numberName returns a number as JavaScript prints it.
-func numberName(number []byte) []byte {
-	if len(number) <= maxExactDigits && isDigits(number) {
-		return number
-	}
-	f, _ := strconv.ParseFloat(string(number), 64)
-	switch {
-	case math.IsInf(f, 1):
-		return []byte("Infinity")
-	case math.IsInf(f, -1):
-		return []byte("-Infinity")
-	}
-	return appendFloat(nil, f, 64)
-}
-
-func isDigits(b []byte) bool {
-	end, ok := checkDigits(b, 0)
-	return ok && end == len(b)
+	return name, data[jsontext.SkipSpace(data, end):], true
 }
 
 // Valid reports whether text is what Data of a Packet, Args or Value must be: one JSON value, in
 // valid UTF-8 and without white space around it, nested to no more than the default depth.
 func Valid(text []byte) bool {
-	if skipSpace(text, 0) > 0 {
+	if jsontext.SkipSpace(text, 0) > 0 {
 		return false
 	}
-	end, high, ok := checkJSON(text, 0, defaultMaxDepth)
+	end, high, ok := jsontext.Check(text, 0, defaultMaxDepth)
 	return ok && end == len(text) && (!high || utf8.Valid(text))
+}
+
+// validUTF8 returns b itself or, if it is not valid UTF-8, a copy with U+FFFD for each run of wrong bytes.
+func validUTF8(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	return bytes.ToValidUTF8(b, []byte("\uFFFD"))
 }

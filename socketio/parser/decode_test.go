@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,83 @@ func TestMaxDepth(t *testing.T) {
 	checkReason(t, err, reasonPayload)
 	_, err = Default.NewDecoder().Add(&p, []byte("2"+strings.Repeat(`{"a":`, 1e5)), false)
 	checkReason(t, err, reasonPayload)
+}
+
+// TestUnlimitedAttachments: a number that is announced costs nothing before the attachments come.
+func TestUnlimitedAttachments(t *testing.T) {
+	var p Packet
+	d := New(&Options{MaxAttachments: math.MaxInt}).NewDecoder()
+	before := totalAlloc()
+	if complete, err := d.Add(&p, []byte(`599999999999999999999-["a"]`), false); complete || err != nil {
+		t.Fatal(complete, err)
+	}
+	for range 100 {
+		if complete, err := d.Add(&p, []byte{1}, true); complete || err != nil {
+			t.Fatal(complete, err)
+		}
+	}
+	if used := totalAlloc() - before; used > 1<<20 {
+		t.Errorf("%d bytes for 100 attachments", used)
+	}
+	text := append([]byte("51000-[1"), strings.Repeat(","+ph0, 1000)...)
+	d = New(&Options{MaxAttachments: math.MaxInt}).NewDecoder()
+	complete, err := d.Add(&p, append(text, ']'), false)
+	for range 1000 {
+		if complete || err != nil {
+			t.Fatal(complete, err)
+		}
+		complete, err = d.Add(&p, []byte{7}, true)
+	}
+	if !complete || err != nil || len(p.Attachments) != 1000 {
+		t.Errorf("complete %v, %v, %d attachments", complete, err, len(p.Attachments))
+	}
+}
+
+func totalAlloc() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// TestTruncated cuts packets, also in the middle of characters: what is left is an error or a whole packet.
+func TestTruncated(t *testing.T) {
+	for _, text := range []string{
+		`2/ñ,12["é€😀",{"ключ":["日本",1.5e10,true,null]},"\ud83d\ude00"]`, `51-/ñ,12["é€😀",{"_placeholder":true,"num":0},"€"]`,
+		`0/ñ,{"é":"€"}`, `4"é€😀"`, `312["😀"]`,
+	} {
+		for i := range len(text) + 1 {
+			var p Packet
+			d := Default.NewDecoder()
+			complete, err := d.Add(&p, []byte(text[:i]), false)
+			if err == nil && !complete {
+				complete, err = d.Add(&p, []byte{1}, true)
+			}
+			if _, ok := err.(*SyntaxError); err != nil && !ok || err == nil && !complete {
+				t.Fatalf("%q: complete %v, %v", text[:i], complete, err)
+			}
+			if err == nil {
+				checkDecoded(t, &p)
+			}
+			if i == len(text) && err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		p := decodeText(t, `3[]`)
+		if _, err := Default.NewDecoder().Add(&p, []byte(text), false); err != nil {
+			t.Error(err)
+		}
+		if !strings.HasPrefix(text, "5") {
+			_, binary, err := NewMessagePack(nil).Encode(nil, &p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range binary[0] {
+				if err := addMessagePack(&p, nil, binary[0][:i]); err == nil {
+					t.Errorf("%x is taken for a packet", binary[0][:i])
+				}
+			}
+		}
+	}
 }
 
 func TestHugeID(t *testing.T) {

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
+
+	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
 // Encode appends <type>[<n>-][<namespace>,][<id>][<JSON>]. The binary messages are p.Attachments.
@@ -44,17 +48,17 @@ func encodable(p *Packet) error {
 	return nil
 }
 
-// AppendArgs appends args to dst as a JSON array, in the way JavaScript would print it, and returns
-// it with the attachments that it refers to, which are appended to attachments. Placeholders are
-// numbered from len(attachments).
+// AppendArgs appends args to dst as a JSON array, as JavaScript would print it, and returns it with the attachments that
+// it refers to, which are appended to attachments. Placeholders are numbered from len(attachments).
 //
-// A value is encoded as by encoding/json, but without escaping for HTML, and every []byte inside it,
-// of a named type or not, becomes an attachment, unless a type around it marshals itself. A nil
-// []byte is null. Attachments are the slices of the caller, not copies. Nothing that args refer to
-// is written to.
+// Values are encoded as encoding/json does, with three differences. Characters of HTML are not escaped. Every []byte,
+// of a named type or not, becomes an attachment, unless a type around it marshals itself; a nil []byte is null. A
+// time.Time has the form that a Date has in JavaScript: UTC with milliseconds. A [Value] and [Args], which have been
+// received, are written as JavaScript writes what it has read. Attachments are the slices of the caller, not copies.
+// AppendArgs does not write to anything that args refer to.
 //
-// The error says which argument cannot be encoded and why: a channel or function, NaN or an
-// infinity, a cycle, or an error of a Marshaler. The other results are then nil.
+// The error says which argument cannot be encoded and why: a channel or function, NaN or an infinity, a value that
+// contains itself, or an error of a Marshaler. The other results are then nil.
 func AppendArgs(dst []byte, attachments [][]byte, args ...any) (text []byte, all [][]byte, err error) {
 	return appendArgs(append(dst, '['), attachments, false, args)
 }
@@ -62,7 +66,7 @@ func AppendArgs(dst []byte, attachments [][]byte, args ...any) (text []byte, all
 // AppendEvent is AppendArgs with name as the first element: the payload of an Event. It does not
 // look whether the name is reserved.
 func AppendEvent(dst []byte, attachments [][]byte, name string, args ...any) (text []byte, all [][]byte, err error) {
-	return appendArgs(appendString(append(dst, '['), name), attachments, true, args)
+	return appendArgs(jsontext.AppendString(append(dst, '['), name), attachments, true, args)
 }
 
 func appendArgs(dst []byte, attachments [][]byte, comma bool, args []any) ([]byte, [][]byte, error) {
@@ -72,58 +76,81 @@ func appendArgs(dst []byte, attachments [][]byte, comma bool, args []any) ([]byt
 			e.text = append(e.text, ',')
 		}
 		comma = true
-		if err := e.value(arg, 0); err != nil {
+		if err := e.value(arg); err != nil {
 			return nil, nil, fmt.Errorf("parser: argument %d: %w", i, err)
 		}
 	}
 	return append(e.text, ']'), e.attachments, nil
 }
 
-// maxEncodeDepth is the number of levels to which a value that is encoded may be nested: enough for
-// what is not a cycle.
-const maxEncodeDepth = 1000
+// A value that is encoded may be nested to maxEncodeLevels, with no more than maxEncodeHops pointers and interfaces one
+// behind the other: enough for everything but a value that contains itself.
+const (
+	maxEncodeLevels = 1000
+	maxEncodeHops   = 1000
+)
 
-var errDepth = fmt.Errorf("value is nested deeper than %d levels or contains itself", maxEncodeDepth)
+var errDepth = fmt.Errorf("value is nested deeper than %d levels or contains itself", maxEncodeLevels)
 
 // encoder collects the text and the attachments of a list of arguments.
 type encoder struct {
 	text        []byte
 	attachments [][]byte
+	levels      int // arrays and objects that have begun
+	hops        int // pointers and interfaces since the last of them
+}
+
+// open begins an array or object.
+func (e *encoder) open(bracket byte) error {
+	if e.levels == maxEncodeLevels {
+		return errDepth
+	}
+	e.levels++
+	e.hops = 0
+	e.text = append(e.text, bracket)
+	return nil
+}
+
+// comma separates an element from one in front of it.
+func (e *encoder) comma() {
+	if c := e.text[len(e.text)-1]; c != '[' && c != '{' {
+		e.text = append(e.text, ',')
+	}
+}
+
+// name begins a member of an object.
+func (e *encoder) name(s string) {
+	e.comma()
+	e.text = append(jsontext.AppendString(e.text, s), ':')
+}
+
+// close ends an array or object.
+func (e *encoder) close(bracket byte) {
+	e.levels--
+	e.text = append(e.text, bracket)
 }
 
 // value appends v. The types that arguments have most often are handled here, others by reflection.
-func (e *encoder) value(v any, depth int) error {
+func (e *encoder) value(v any) error {
 	switch v := v.(type) {
 	case nil:
 		e.null()
 	case string:
-		e.text = appendString(e.text, v)
+		e.text = jsontext.AppendString(e.text, v)
 	case bool:
 		e.text = strconv.AppendBool(e.text, v)
 	case int:
 		e.text = strconv.AppendInt(e.text, int64(v), 10)
-	case int8:
-		e.text = strconv.AppendInt(e.text, int64(v), 10)
-	case int16:
-		e.text = strconv.AppendInt(e.text, int64(v), 10)
-	case int32:
-		e.text = strconv.AppendInt(e.text, int64(v), 10)
-	case int64:
-		e.text = strconv.AppendInt(e.text, v, 10)
-	case uint:
-		e.text = strconv.AppendUint(e.text, uint64(v), 10)
-	case uint8:
-		e.text = strconv.AppendUint(e.text, uint64(v), 10)
-	case uint16:
-		e.text = strconv.AppendUint(e.text, uint64(v), 10)
-	case uint32:
-		e.text = strconv.AppendUint(e.text, uint64(v), 10)
-	case uint64:
-		e.text = strconv.AppendUint(e.text, v, 10)
+	case int8, int16, int32, int64:
+		e.text = strconv.AppendInt(e.text, reflect.ValueOf(v).Int(), 10)
+	case uint, uint8, uint16, uint32, uint64:
+		e.text = strconv.AppendUint(e.text, reflect.ValueOf(v).Uint(), 10)
 	case float32:
 		return e.float(float64(v), 32)
 	case float64:
 		return e.float(v, 64)
+	case time.Time:
+		e.text = jsontext.AppendTime(e.text, v)
 	case []byte:
 		e.binary(v)
 	case json.RawMessage:
@@ -131,31 +158,20 @@ func (e *encoder) value(v any, depth int) error {
 	case Value:
 		e.received(v)
 	case Args:
-		e.text = append(e.text, '[')
-		if i := v.start(); i < len(v.Data) {
-			e.received(Value{Data: v.Data[i:], Attachments: v.Attachments})
-		} else {
-			e.text = append(e.text, ']')
-		}
+		e.args(v)
 	case []any:
-		return e.list(v, depth)
+		return e.list(v)
 	case map[string]any:
-		return e.object(v, depth)
+		return e.object(v)
 	case []string:
 		if v == nil {
 			e.null()
-			break
+		} else {
+			e.text = jsontext.AppendStrings(e.text, v)
 		}
-		e.text = append(e.text, '[')
-		for i, s := range v {
-			if i > 0 {
-				e.text = append(e.text, ',')
-			}
-			e.text = appendString(e.text, s)
-		}
-		e.text = append(e.text, ']')
 	default:
-		return e.reflect(v)
+		x := reflect.ValueOf(v)
+		return e.reflect(x, kindOf(x.Type()))
 	}
 	return nil
 }
@@ -166,7 +182,7 @@ func (e *encoder) float(f float64, bitSize int) error {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return fmt.Errorf("%v is not a number in JSON", f)
 	}
-	e.text = appendFloat(e.text, f, bitSize)
+	e.text = jsontext.AppendFloat(e.text, f, bitSize)
 	return nil
 }
 
@@ -186,9 +202,9 @@ func (e *encoder) raw(m json.RawMessage) error {
 		e.null()
 		return nil
 	}
-	start := skipSpace(m, 0)
-	end, high, ok := checkJSON(m, start, math.MaxInt)
-	if !ok || skipSpace(m, end) < len(m) {
+	start := jsontext.SkipSpace(m, 0)
+	end, high, ok := jsontext.Check(m, start, math.MaxInt)
+	if !ok || jsontext.SkipSpace(m, end) < len(m) {
 		return errRaw
 	}
 	from := len(e.text)
@@ -212,61 +228,44 @@ func (e *encoder) received(v Value) {
 		e.null()
 		return
 	}
-	from := len(e.text)
-	e.text, e.attachments = appendRenumbered(e.text, v.Data, e.attachments, v.Attachments)
-	e.compact(from)
+	e.text, e.attachments = passOn(e.text, e.attachments, v)
 }
 
-// compact removes the white space around the tokens of the text from index from on, as a server does
-// that decodes and encodes what it passes on.
-func (e *encoder) compact(from int) {
-	b, i := e.text, from
-	for ; i < len(b) && skipSpace(b, i) == i; i++ {
-		if b[i] == '"' {
-			i = skipString(b, i) - 1
-		}
+func (e *encoder) args(a Args) {
+	e.text = append(e.text, '[')
+	if i := a.start(); i < len(a.Data) {
+		e.received(Value{Data: a.Data[i:], Attachments: a.Attachments})
+	} else {
+		e.text = append(e.text, ']')
 	}
-	to := i
-	for i = skipSpace(b, i); i < len(b); i = skipSpace(b, i) {
-		end := i + 1
-		if b[i] == '"' {
-			end = skipString(b, i)
-		}
-		to += copy(b[to:], b[i:end])
-		i = end
-	}
-	e.text = b[:to]
 }
 
-func (e *encoder) list(list []any, depth int) error {
+func (e *encoder) list(list []any) error {
 	if list == nil {
 		e.null()
 		return nil
 	}
-	if depth == maxEncodeDepth {
-		return errDepth
+	if err := e.open('['); err != nil {
+		return err
 	}
-	e.text = append(e.text, '[')
-	for i, v := range list {
-		if i > 0 {
-			e.text = append(e.text, ',')
-		}
-		if err := e.value(v, depth+1); err != nil {
+	for _, v := range list {
+		e.comma()
+		if err := e.value(v); err != nil {
 			return err
 		}
 	}
-	e.text = append(e.text, ']')
+	e.close(']')
 	return nil
 }
 
 // object appends m with its keys in order, as encoding/json does.
-func (e *encoder) object(m map[string]any, depth int) error {
+func (e *encoder) object(m map[string]any) error {
 	if m == nil {
 		e.null()
 		return nil
 	}
-	if depth == maxEncodeDepth {
-		return errDepth
+	if err := e.open('{'); err != nil {
+		return err
 	}
 	var few [16]string
 	keys := few[:0]
@@ -274,16 +273,12 @@ func (e *encoder) object(m map[string]any, depth int) error {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	e.text = append(e.text, '{')
-	for i, key := range keys {
-		if i > 0 {
-			e.text = append(e.text, ',')
-		}
-		e.text = append(appendString(e.text, key), ':')
-		if err := e.value(m[key], depth+1); err != nil {
+	for _, key := range keys {
+		e.name(key)
+		if err := e.value(m[key]); err != nil {
 			return err
 		}
 	}
-	e.text = append(e.text, '}')
+	e.close('}')
 	return nil
 }

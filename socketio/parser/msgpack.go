@@ -232,13 +232,8 @@ func (m *messagePack) payload(p *Packet, b []byte, f *fields) error {
 		return &SyntaxError{Reason: reason, Offset: u.Pos()}
 	}
 	p.Data, p.Attachments = u.out, u.attachments
-	if p.Type == Event && startsReserved(p.Data) {
+	if name, _, ok := EventName(p.Data); ok && p.Type == Event && reserved(name) {
 		return &SyntaxError{Reason: reasonPayload, Offset: f.dataStart}
 	}
 	return nil
-}
-
-func startsReserved(data []byte) bool {
-	name, _, ok := EventName(data)
-	return ok && reserved(name)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/myriad-rt/myriad/internal/jsontext"
 	"github.com/myriad-rt/myriad/internal/msgpack"
 )
 
@@ -41,12 +42,12 @@ func (p *packer) count() {
 	for i := 0; i < len(p.Data); {
 		switch p.Data[i] {
 		case '"':
-			i = skipString(p.Data, i)
+			i = jsontext.SkipString(p.Data, i)
 			continue
 		case '[', '{':
 			open = append(open, len(p.counts))
 			n := 1
-			if next := p.Data[skipSpace(p.Data, i+1)]; next == ']' || next == '}' {
+			if next := p.Data[jsontext.SkipSpace(p.Data, i+1)]; next == ']' || next == '}' {
 				n = 0
 			}
 			p.counts = append(p.counts, n)
@@ -72,10 +73,10 @@ func (p *packer) value(i int) (end int) {
 		return p.string(i)
 	case 't', 'f':
 		p.out = msgpack.AppendBool(p.out, p.Data[i] == 't')
-		return skipScalar(p.Data, i)
+		return jsontext.SkipScalar(p.Data, i)
 	case 'n':
 		p.out = msgpack.AppendNil(p.out)
-		return skipScalar(p.Data, i)
+		return jsontext.SkipScalar(p.Data, i)
 	case '[':
 		return p.list(i)
 	case '{':
@@ -86,17 +87,14 @@ func (p *packer) value(i int) (end int) {
 		}
 		return p.object(i)
 	}
-	end = skipScalar(p.Data, i)
+	end = jsontext.SkipScalar(p.Data, i)
 	p.number(p.Data[i:end])
 	return end
 }
 
 func (p *packer) string(i int) (end int) {
-	end = skipString(p.Data, i)
-	content := p.Data[i+1 : end-1]
-	if hasEscape(content) {
-		content = appendUnescaped(nil, content)
-	}
+	end = jsontext.SkipString(p.Data, i)
+	content := jsontext.Content(p.Data, i, end)
 	p.out = append(msgpack.AppendStringHead(p.out, len(content)), content...)
 	return end
 }
@@ -123,27 +121,19 @@ func (p *packer) number(text []byte) {
 
 func (p *packer) list(i int) (end int) {
 	p.out = msgpack.AppendArrayHead(p.out, p.next())
-	for i = skipSpace(p.Data, i+1); p.Data[i] != ']'; {
-		i = p.comma(p.value(i))
+	for i = jsontext.SkipSpace(p.Data, i+1); p.Data[i] != ']'; {
+		i = jsontext.Next(p.Data, p.value(i))
 	}
 	return i + 1
 }
 
 func (p *packer) object(i int) (end int) {
 	p.out = msgpack.AppendMapHead(p.out, p.next())
-	for i = skipSpace(p.Data, i+1); p.Data[i] != '}'; {
-		i = skipSpace(p.Data, p.string(i)) + 1
-		i = p.comma(p.value(skipSpace(p.Data, i)))
+	for i = jsontext.SkipSpace(p.Data, i+1); p.Data[i] != '}'; {
+		i = jsontext.SkipSpace(p.Data, p.string(i)) + 1
+		i = jsontext.Next(p.Data, p.value(jsontext.SkipSpace(p.Data, i)))
 	}
 	return i + 1
-}
-
-// comma skips what may be between two elements.
-func (p *packer) comma(i int) int {
-	if i = skipSpace(p.Data, i); p.Data[i] == ',' {
-		i = skipSpace(p.Data, i+1)
-	}
-	return i
 }
 
 // AppendFromMessagePack appends the MessagePack value at the start of b to dst as JSON, with its
@@ -203,10 +193,10 @@ func (u *unpacker) token(t msgpack.Token, depth int) error {
 		if math.IsNaN(t.Float) || math.IsInf(t.Float, 0) {
 			u.out = append(u.out, "null"...)
 		} else {
-			u.out = appendFloat(u.out, t.Float, 64)
+			u.out = jsontext.AppendFloat(u.out, t.Float, 64)
 		}
 	case msgpack.String:
-		u.out = appendString(u.out, t.Bytes)
+		u.out = jsontext.AppendString(u.out, t.Bytes)
 	case msgpack.Binary:
 		return u.binary(t.Bytes)
 	case msgpack.Ext:
@@ -273,18 +263,8 @@ func (u *unpacker) object(n, depth int) error {
 		}
 	}
 	u.out = append(u.out, '}')
-	u.disguise(start)
+	u.out = disguise(u.out, start)
 	return nil
-}
-
-// disguise sees to it that an object that is data, but looks like a placeholder, is not one: only
-// the canonical spelling has a meaning.
-func (u *unpacker) disguise(start int) {
-	if _, _, ok := placeholderAt(u.out, start, math.MaxInt); ok {
-		u.out = append(u.out, 0)
-		copy(u.out[start+2:], u.out[start+1:])
-		u.out[start+1] = ' '
-	}
 }
 
 // key appends the key of an object. JavaScript makes strings of keys that are something else.
@@ -295,7 +275,7 @@ func (u *unpacker) key() error {
 	}
 	switch t.Kind {
 	case msgpack.String, msgpack.Binary:
-		u.out = appendString(u.out, t.Bytes)
+		u.out = jsontext.AppendString(u.out, t.Bytes)
 	case msgpack.Uint, msgpack.Int, msgpack.Float, msgpack.Bool, msgpack.Nil:
 		u.out = append(u.out, '"')
 		if err := u.token(t, 0); err != nil {
@@ -315,13 +295,13 @@ func (u *unpacker) ext(t msgpack.Token) error {
 		u.out = append(u.out, "null"...)
 		return nil
 	case t.Ext == 0 && t.Fixed && len(t.Bytes) == 8:
-		u.date(time.UnixMilli(int64(binary.BigEndian.Uint64(t.Bytes))))
+		u.out = jsontext.AppendTime(u.out, time.UnixMilli(int64(binary.BigEndian.Uint64(t.Bytes))))
 		return nil
 	case t.Ext == 0 && !t.Fixed:
 		return u.binary(t.Bytes)
 	case t.Ext == -1 && u.dates:
 		if d, ok := timestamp(t.Bytes); ok {
-			u.date(d)
+			u.out = jsontext.AppendTime(u.out, d)
 			return nil
 		}
 	}
@@ -349,39 +329,4 @@ func timestamp(b []byte) (d time.Time, ok bool) {
 		return time.Unix(int64(binary.BigEndian.Uint64(b[4:])), int64(binary.BigEndian.Uint32(b))), true
 	}
 	return d, false
-}
-
-// maxDate is the last instant that JavaScript has a date for, in seconds from 1970; the first is as
-// long before 1970.
-const maxDate = 864e10
-
-// date appends a date as JSON.stringify does.
-//
-// ECMAScript, Date.prototype.toISOString.
-func (u *unpacker) date(d time.Time) {
-	d = d.UTC()
-	if s := d.Unix(); s < -maxDate || s > maxDate || s == maxDate && d.Nanosecond() >= 1e6 {
-		u.out = append(u.out, "null"...)
-		return
-	}
-	u.out = append(u.out, '"')
-	switch year := d.Year(); {
-	case year < 0:
-		u.out = append(u.out, '-')
-		u.year(-year, 6)
-	case year > 9999:
-		u.out = append(u.out, '+')
-		u.year(year, 6)
-	default:
-		u.year(year, 4)
-	}
-	u.out = d.AppendFormat(u.out, `-01-02T15:04:05.000Z"`)
-}
-
-func (u *unpacker) year(year, digits int) {
-	text := strconv.Itoa(year)
-	for range digits - len(text) {
-		u.out = append(u.out, '0')
-	}
-	u.out = append(u.out, text...)
 }

@@ -1,13 +1,14 @@
 package polling
 
 import (
+	"bytes"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/valyala/bytebufferpool"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
 	"github.com/myriad-rt/myriad/internal/bufpool"
+	"github.com/myriad-rt/myriad/internal/jsontext"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -89,45 +90,15 @@ func (c *Conn) script(r response) response {
 	s := bodies.Get()
 	b := append(s.B[:0], "___eio["...)
 	b = append(append(b, c.index...), "]("...)
-	b = appendString(b, r.body.B)
+	b = jsontext.AppendString(b, r.body.B)
+	if bytes.Contains(b, []byte("\xe2\x80")) { // JSON allows these two in strings; older versions of JavaScript do not
+		b = bytes.ReplaceAll(b, []byte("\u2028"), []byte(`\u2028`))
+		b = bytes.ReplaceAll(b, []byte("\u2029"), []byte(`\u2029`))
+	}
 	s.B = append(b, ");"...)
 	r.release()
 	r.body = s
 	return r
-}
-
-// appendString appends text as a string literal that is valid both in JSON and in every version of
-// JavaScript, in which U+2028 and U+2029 once ended a line.
-func appendString(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRune(text[i:])
-			if r == '\u2028' || r == '\u2029' {
-				dst = append(dst, '\\', 'u', '2', '0', '2', hex[r&0xF])
-			} else {
-				dst = append(dst, text[i:i+size]...)
-			}
-			i += size
-			continue
-		}
-		i++
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c >= ' ':
-			dst = append(dst, c)
-		default:
-			if n := strings.IndexByte("\b\t\n\f\r", c); n >= 0 {
-				dst = append(dst, '\\', "btnfr"[n])
-			} else {
-				dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xF])
-			}
-		}
-	}
-	return append(dst, '"')
 }
 
 // digits returns the ASCII digits of s.
