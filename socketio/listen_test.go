@@ -20,6 +20,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 	"github.com/tidwall/gjson"
 
 	"github.com/myriad-rt/myriad/engineio"
@@ -515,6 +517,28 @@ func TestUpgradeOfAKeptConnection(t *testing.T) {
 			t.Fatalf("%v after %q", err, got.String())
 		}
 		got.WriteByte(b)
+	}
+}
+
+// What a client sends behind its handshake is not lost, however much it is.
+func TestMuchBehindAHandshake(t *testing.T) {
+	var early bytes.Buffer
+	for range 100 {
+		_ = wsutil.WriteClientMessage(&early, ws.OpPong, bytes.Repeat([]byte("x"), 100)) // a Buffer takes everything
+	}
+	early.Write(frames("40"))
+	for name, kept := range map[string]bool{"new connection": false, "kept connection": true} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t, nil)
+			connected := make(chan bool, 1)
+			server.OnConnect(func(*socketio.Socket) { connected <- true })
+			c := dialHTTP(t, serveItself(t, server))
+			if kept {
+				c.open()
+			}
+			c.send("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" + upgradeFields + early.String())
+			receive(t, connected)
+		})
 	}
 }
 

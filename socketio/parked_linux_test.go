@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"bufio"
+	"net/http"
 	"runtime"
 	"testing"
 )
@@ -38,6 +39,20 @@ func TestParkedPollsAreSmall(t *testing.T) {
 		c.conn.Close()
 	}
 	eventually(t, "those who have left are noticed", func() bool { return len(server.Sockets()) <= 1+clients-clients/2 })
+}
+
+// A WebSocket on a connection that net/http has read, because there is middleware, is on an event loop as well.
+func TestWebSocketsBehindMiddlewareTakeNoGoroutines(t *testing.T) {
+	const clients = 50
+	server := newServer(t, nil)
+	server.Engine().Use(func(next http.Handler) http.Handler { return next })
+	address := serveItself(t, server)
+	connect(t, address, "")
+	before := runtime.NumGoroutine()
+	for range clients {
+		connect(t, address, "")
+	}
+	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+clients/2 })
 }
 
 func heapBytes() int {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // expire waits until c has a deadline in a state that f describes, and brings it forward. It returns how far that was away.
@@ -165,6 +167,20 @@ func TestPanic(t *testing.T) {
 	dial().send(strings.Replace(get("/panic"), "\r\n\r\n", "\r\nUpgrade: websocket\r\n\r\n", 1)).wantEnd()
 }
 
+// Handshakes that are answered at once share a request and a response, but nothing of what is in them.
+func TestHandshakesAreApart(t *testing.T) {
+	_, dial := newApp().start(t, nil)
+	for i := range 20 {
+		res, body := dial().send(fmt.Sprintf("GET /fields?%d HTTP/1.1\r\nHost: h%d\r\nUpgrade: websocket\r\nX-%d: %d\r\n\r\n", i, i, i, i)).answer()
+		if want := fmt.Sprintf("map[Upgrade:[websocket] X-%d:[%d]] 0h%d", i, i, i); body != want {
+			t.Errorf("the handler saw %s, want %s", body, want)
+		}
+		if n := len(res.Header); n != 4 || res.Header.Get(fmt.Sprint("X-", i)) != "1" {
+			t.Errorf("the client saw %v", res.Header)
+		}
+	}
+}
+
 // Answers to a POST behind a parked GET leave after that of the GET, but the handler gets them at once.
 func TestPostBehindParked(t *testing.T) {
 	a := newApp()
@@ -309,4 +325,39 @@ func TestDescriptorsAreUsedAgain(t *testing.T) {
 		second.Close()
 		until(t, "the connections are gone", func() bool { return s.own.open.Len() == 0 })
 	}
+}
+
+// A client that vanishes without a word is noticed, whether a request of it is parked or it has none.
+func TestClientVanishes(t *testing.T) {
+	a := newApp()
+	s, dial := a.start(t, nil)
+	vanish := func(c *client) {
+		k := one(t, s)
+		k.mu.Lock()
+		for _, option := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT} {
+			if err := unix.SetsockoptInt(k.socket.fd, unix.IPPROTO_TCP, option, 1); err != nil { // or it would take minutes
+				t.Error(err)
+			}
+		}
+		k.mu.Unlock()
+		raw, err := c.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+		_ = raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the connection is gone", func() bool { return s.own.open.Len() == 0 })
+	}
+	c := dial().send(get("/bytes?1"))
+	c.want("x")
+	vanish(c)
+	c = dial().send(get("/park"))
+	receive(t, a.parked)
+	vanish(c)
+	receive(t, a.lost)
 }

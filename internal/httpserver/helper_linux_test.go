@@ -80,6 +80,9 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(err)
 		}
 		a.hijacked <- c
+	case "/fields":
+		w.Header().Set("X-"+r.URL.RawQuery, "1")
+		fmt.Fprintf(w, "%v %d%s", r.Header, r.ContentLength, r.Host)
 	case "/see":
 		a.seen <- r
 	case "/panic":
