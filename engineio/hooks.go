@@ -89,7 +89,7 @@ func (s *Session) observed(send func() error) error {
 		s.hook(hookFlush)
 	}
 	err := send()
-	if flushes && (s.Writable() || s.Transport() == Polling) {
+	if flushes && (s.Transport() == Polling || !s.conn.Queued()) {
 		s.hook(hookDrain)
 	}
 	return err

@@ -298,7 +298,8 @@ func packetsOf(m *transport.Message) []packet.Packet {
 
 // Writable reports whether a message could be sent without having to wait: with polling, whether a
 // request of the client waits for one; with WebSocket, whether the kernel has taken all that was sent
-// before. Volatile messages are those that are sent only then.
+// before. Where a goroutine writes to the kernel, up to 16 KiB may be on their way to it. Volatile messages are those that
+// are sent only then.
 func (s *Session) Writable() bool {
 	if s.flags.Load()&(flagWebSocket|flagClosing|flagClosed) == flagWebSocket {
 		return s.conn.Writable()

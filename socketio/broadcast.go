@@ -43,7 +43,8 @@ func (b Broadcast) Local() Broadcast {
 	return b
 }
 
-// Volatile drops the packet for clients that cannot be written to at once.
+// Volatile drops the packet for clients that cannot take it at once: something is queued for them, a polling client has no
+// request under way, or a handler of their own is running, for a few milliseconds at most, and has sent them something.
 func (b Broadcast) Volatile() Broadcast {
 	b.opts.Flags.Volatile = true
 	return b

@@ -19,10 +19,10 @@ type client struct {
 	queue   queue
 
 	mu       sync.Mutex
-	first    *Socket     // of those in the order of joining, the ones in middleware included
-	others   *[]*Socket  // nil until there is one
-	timers   *timers     // nil if none is running
-	inTurn   atomic.Bool // it has been sent a volatile message just now; does not need mu
+	first    *Socket       // of those in the order of joining, the ones in middleware included
+	others   *[]*Socket    // nil until there is one
+	timers   *timers       // nil if none is running
+	turn     atomic.Uint32 // see volatile.go; does not need mu
 	ended    bool
 	deciding uint16 // number of namespaces about which functions of the application are deciding
 }

@@ -98,7 +98,7 @@ func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
 		// A broadcast keeps the packet for a client that has lost its connection, or is about to.
 		return s.ns.adapter.Broadcast(&o.packet, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
 	}
-	if e.flags.Volatile && !s.client.claimVolatile() {
+	if e.flags.Volatile && !s.client.takesVolatile() {
 		return nil
 	}
 	s.tellOutgoing(&o.packet)
@@ -132,7 +132,7 @@ func (s *Socket) write(p *parser.Packet, noCompress bool) error {
 	}
 	defer m.Release()
 	m.NoCompress = noCompress
-	return s.client.session.Send(m)
+	return s.client.send(m)
 }
 
 func (s *Socket) tellOutgoing(p *parser.Packet) {

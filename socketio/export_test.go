@@ -11,3 +11,6 @@ func (s *Server) SetLimits(corkTime, closeGrace time.Duration) {
 
 // SetClosing has s treat its clients as if Shutdown had just begun.
 func (s *Server) SetClosing() { s.closing.Store(true) }
+
+// StopClock has no turn of a handler end before the handler returns.
+func (s *Server) StopClock() { s.clock.state.Store(clockRead) }

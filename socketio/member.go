@@ -27,12 +27,12 @@ func (m *member) Deliver(p *parser.Packet, msg *transport.Message, f adapter.Fla
 	if s.status.state() == stateAdmitted {
 		s.client.queue.awaitOpening()
 	}
-	if f.Volatile && !s.client.claimVolatile() {
+	if f.Volatile && !s.client.takesVolatile() {
 		return
 	}
 	s.tellOutgoing(p)
 	// The client sees to a failing connection itself.
-	_ = s.client.session.Send(msg)
+	_ = s.client.send(msg)
 }
 
 func (m *member) ExpectAck(id uint64, ack func(Args)) { (*Socket)(m).expect(id, ackWaiter{do: ack}) }

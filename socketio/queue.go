@@ -141,6 +141,7 @@ func (q *queue) run(c *client) (roomAgain bool) {
 		if !finished { // a handler has called runtime.Goexit, which ends its client as a panic does
 			q.mu.Lock()
 			q.running = false
+			c.turn.Store(turnNone)
 			q.mu.Unlock()
 			c.panicked(nil, nil, nil)
 			c.schedule()
@@ -151,12 +152,14 @@ func (q *queue) run(c *client) (roomAgain bool) {
 		t := q.popLocked()
 		if t == nil {
 			q.running = false
+			c.turn.Store(turnNone)
 			roomAgain, q.full = q.full, false
 			q.mu.Unlock()
 			finished = true
 			return roomAgain
 		}
 		q.mu.Unlock()
+		c.turn.Store(turnOpen)
 		t.run(c)
 	}
 }

@@ -29,7 +29,7 @@ type Server struct {
 	root     *Namespace // "/"
 	files    *clientFiles
 	wheel    *wheel.Wheel // time-outs for joining a namespace
-	turns    turns
+	clock    clock
 	decoders sync.Pool // of Options.Parser
 	http     *httpserver.Server
 	grace    time.Duration // of Close
@@ -45,6 +45,7 @@ type Server struct {
 func NewServer(opts *Options) *Server {
 	o := opts.withDefaults()
 	s := &Server{opts: o, path: strings.TrimSuffix(o.Path, "/"), wheel: wheel.New(), corkTime: defaultCorkTime, grace: defaultCloseGrace}
+	s.clock.init()
 	s.decoders.New = func() any { return o.Parser.NewDecoder() }
 	if !o.DisableTrailingSlash {
 		s.path += "/"

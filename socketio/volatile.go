@@ -1,54 +1,78 @@
 package socketio
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/myriad-rt/myriad/engineio"
+	"github.com/myriad-rt/myriad/transport"
 )
 
-// turn is how long a client that was sent a volatile message on a WebSocket is sent no other. With the
-// reference a transport is not writable before the event loop has come round, so that of volatile messages
-// made in one go only the first arrives; here the kernel takes a message at once.
-const turn = 3 * time.Millisecond
+// A volatile event is dropped while the client cannot take more: its session is not writable, or its own handler, which
+// is running, has it sent something already. With the reference a transport is not writable from the first packet of a
+// turn of the event loop until the loop comes round; here the turn is one call of a handler, since the kernel takes
+// packets at once. What other goroutines send a client begins no turn for it, unless its handler is running.
+//
+// A handler may run for as long as it wants, so a turn has ended at the latest turnSteps steps of the clock after its first
+// packet.
 
-// turns ends the turns of clients, many at a time.
-type turns struct {
-	mu      sync.Mutex
-	clients []*client
-}
+// The states of client.turn. A turn in which something has been sent is the time of that, with turnSent set.
+const (
+	turnNone uint32 = 0 // no handler is running
+	turnOpen uint32 = 1 // nothing has been sent yet
+	turnSent uint32 = 1 << 31
 
-// add ends c's turn when its time has come.
-func (t *turns) add(c *client) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.clients = append(t.clients, c)
-	if len(t.clients) == 1 {
-		time.AfterFunc(turn, t.end)
+	turnSteps = 2
+)
+
+// send sends m, which is not kept unless it is shared.
+func (c *client) send(m *transport.Message) error {
+	if c.turn.Load() == turnOpen {
+		c.turn.CompareAndSwap(turnOpen, turnSent|c.server.clock.read())
 	}
+	return c.session.Send(m)
 }
 
-func (t *turns) end() {
-	t.mu.Lock()
-	clients := t.clients
-	t.clients = nil
-	t.mu.Unlock()
-	for _, c := range clients {
-		c.inTurn.Store(false)
-	}
-}
-
-// claimVolatile reports whether a volatile message may be sent now. If so, one is expected to be.
-func (c *client) claimVolatile() bool {
-	if !c.session.Writable() {
+// takesVolatile reports whether a volatile event may be sent to the client now.
+func (c *client) takesVolatile() bool {
+	if turn := c.turn.Load(); turn&turnSent != 0 && (c.server.clock.now.Load()-turn)&^turnSent < turnSteps {
 		return false
 	}
-	if c.session.Transport() == engineio.Polling {
-		return true // and its request is answered by the message
+	return c.session.Writable()
+}
+
+// clock is a clock that is cheap to read. It stands still when it has not been read for a while, but not before a turn
+// that began with its last reading has ended.
+type clock struct {
+	now   atomic.Uint32 // in steps
+	state atomic.Uint32
+	timer *time.Timer
+}
+
+func (k *clock) init() {
+	k.timer = time.AfterFunc(time.Hour, k.tick)
+	k.timer.Stop()
+}
+
+const (
+	clockStopped uint32 = iota
+	clockUnread         // since the last step
+	clockRead
+
+	clockStep = 5 * time.Millisecond
+)
+
+// read returns the time, in 31 bits.
+func (k *clock) read() uint32 {
+	if k.state.Load() != clockRead && k.state.Swap(clockRead) == clockStopped {
+		k.timer.Reset(clockStep)
 	}
-	if !c.inTurn.CompareAndSwap(false, true) {
-		return false
+	return k.now.Load() &^ turnSent
+}
+
+// tick is called by the timer after each step.
+func (k *clock) tick() {
+	k.now.Add(1)
+	if k.state.CompareAndSwap(clockRead, clockUnread) || !k.state.CompareAndSwap(clockUnread, clockStopped) {
+		k.timer.Reset(clockStep)
 	}
-	c.server.turns.add(c)
-	return true
 }

@@ -49,7 +49,8 @@ type Conn interface {
 	// message. Otherwise it is like Send.
 	SendText(payload string) error
 
-	// Writable reports whether everything sent so far has been taken by the kernel.
+	// Writable reports whether a message could be sent without having to wait: the kernel has taken all that was sent
+	// before, or may be about to where a goroutine writes.
 	Writable() bool
 
 	// Cork holds what is sent back until Uncork or Close, so that it leaves in one piece. Calls do not nest.

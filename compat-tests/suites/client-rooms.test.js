@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { connect, once, plain, way, ways } from '../lib/client.js';
 import { bin, createApp } from '../lib/fixture.js';
 import { transports as raw } from '../lib/session.js';
-import { SOON, until } from '../lib/wait.js';
+import { SOON, sleep, until } from '../lib/wait.js';
 
 const namespaces = { '/': { on: { ask: [{ op: 'ack', args: [{ $args: true }] }] } }, '/other': {} };
 
@@ -267,14 +267,36 @@ describe('P rooms and broadcasts', { concurrency: 8 }, () => {
     }
   });
 
-  test('P26 P27 of two volatile broadcasts back to back only the first arrives', async (t) => {
-    const app = await createApp(t, { namespaces });
+  test('P25 the volatile broadcasts of many clients all reach one that listens', async (t) => {
+    const on = { position: [{ op: 'emit', broadcast: true, volatile: true, args: ['position', { $args: true }] }], ask: [{ op: 'ack' }] };
+    const app = await createApp(t, { namespaces: { '/': { on } } });
+    const listener = await connect(app, way('websocket'));
+    const senders = [];
+    for (let i = 0; i < 10; i++) senders.push(await connect(app, way('websocket')));
+    // Until a round is found in which the machine, which may be busy, has kept none waiting for another.
+    const each = 20;
+    await until('all of them', async () => {
+      await Promise.all(senders.map(async (socket, i) => {
+        await sleep(5 * i);
+        for (let n = 0; n < each; n++) {
+          socket.emit('position', n);
+          await sleep(50);
+        }
+        await socket.emitWithAck('ask');
+      }));
+      await app.do({ op: 'emit', socket: listener.id, args: ['end'] });
+      return (await listener.inbox.until('end')).length === senders.length * each;
+    });
+  });
+
+  test('P26 P27 of two volatile broadcasts of one listener only the first reaches its client', async (t) => {
+    const volatile = (i) => ({ op: 'emit', nsp: '/', volatile: true, args: ['v', i] });
+    const two = [volatile(0), volatile(1), { op: 'emit', nsp: '/', args: ['end'] }];
+    const app = await createApp(t, { namespaces: { '/': { on: { two } } } });
     const socket = await connect(app, way('websocket'));
-    assert.deepEqual(await socket.emitWithAck('ask', 1), 1);
-    const volatile = (i) => ({ op: 'emit', volatile: true, args: ['v', i] });
-    // A moment at which nothing is on its way before the first, and the first still is at the second.
+    // A moment at which nothing is on its way before the first.
     await until('such a moment', async () => {
-      await app.doAll(volatile(0), volatile(1), { op: 'emit', args: ['end'] });
+      socket.emit('two');
       const events = await socket.inbox.until('end');
       return events.length === 1 && events[0][1] === 0;
     });

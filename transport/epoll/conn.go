@@ -79,6 +79,8 @@ type carrier interface {
 	watch(c *Conn)
 	// signal has the carrier act on closing and broken soon.
 	signal(c *Conn)
+	// slack is how many bytes may be queued although the kernel may take more.
+	slack() int
 	// heard reports whether the peer's host has been heard of within the given time.
 	heard(c *Conn, within time.Duration) bool
 }
@@ -165,7 +167,14 @@ func (c *Conn) unsentLocked() bool { return c.out != nil && !c.has(corked) }
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out == nil && !c.has(closing|mute)
+	return (c.out == nil || c.state.Load()&(started|corked) == started && c.out.size <= c.carrier().slack()) && !c.has(closing|mute)
+}
+
+// Queued reports whether something that was sent waits to be written.
+func (c *Conn) Queued() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out != nil
 }
 
 // Cork implements [transport.Conn].

@@ -497,6 +497,8 @@ func (l *loop) watch(c *Conn) {
 }
 
 // heard implements carrier.
+func (l *loop) slack() int { return 0 }
+
 func (l *loop) heard(c *Conn, within time.Duration) bool { return netfd.Heard(c.fd, within) }
 
 // write implements carrier.

@@ -32,6 +32,7 @@ func (s *sink) write(_ *Conn, b []byte) (int, error) {
 func (s *sink) writeQueue(*Conn) (int, error)                                 { return 0, nil }
 func (s *sink) watch(*Conn)                                                   {}
 func (s *sink) signal(*Conn)                                                  {}
+func (s *sink) slack() int                                                    { return 0 }
 func (s *sink) heard(*Conn, time.Duration) bool                               { return true }
 func (s *sink) HandleDrain(transport.Conn)                                    {}
 func (s *sink) HandleClose(transport.Conn, error)                             {}

@@ -77,6 +77,9 @@ func (st *stream) run(f func()) {
 // write leaves everything to the writer: a net.Conn cannot be written without waiting.
 func (st *stream) write(*Conn, []byte) (int, error) { return 0, nil }
 
+// slack is what may be on its way to the writer.
+func (st *stream) slack() int { return maxGathered }
+
 func (st *stream) writeQueue(*Conn) (int, error) { return 0, nil }
 
 func (st *stream) watch(c *Conn) {
@@ -237,7 +240,7 @@ func (st *stream) drain(c *Conn) {
 
 	st.calls.Lock()
 	defer st.calls.Unlock()
-	if h := c.handler; h != nil && c.Writable() {
+	if h := c.handler; h != nil && !c.Queued() {
 		h.HandleDrain(c)
 	}
 }
