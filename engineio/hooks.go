@@ -89,7 +89,7 @@ func (s *Session) observed(send func() error) error {
 		s.hook(hookFlush)
 	}
 	err := send()
-	if flushes && (s.Transport() == Polling || !s.conn.Queued()) {
+	if flushes && (s.Transport() == Polling || s.conn.Queued() == 0) {
 		s.hook(hookDrain)
 	}
 	return err

@@ -326,7 +326,7 @@ func (s *Server) Close() error {
 	if s.sockets != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
-		_ = s.sockets.Close(ctx) // peers that do not answer are what the limit is for
+		_ = s.sockets.Shutdown(ctx) // peers that do not answer are what the limit is for
 	}
 	s.wheel.Close()
 	return nil
@@ -342,7 +342,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.sessions.count.Wait(ctx)
 	// If little time is left, Close gives peers the moment that they need to take the close frame.
 	if end, ok := ctx.Deadline(); s.sockets != nil && err == nil && (!ok || time.Until(end) > closeGrace) {
-		err = s.sockets.Close(ctx)
+		err = s.sockets.Shutdown(ctx)
 	}
 	_ = s.Close() // always nil
 	return err

@@ -53,6 +53,9 @@ type Conn interface {
 	// before, or may be about to where a goroutine writes.
 	Writable() bool
 
+	// Queued returns how many bytes have been sent but not been taken by the kernel.
+	Queued() int
+
 	// Cork holds what is sent back until Uncork or Close, so that it leaves in one piece. Calls do not nest.
 	// The first message that waits makes the connection unwritable.
 	Cork()

@@ -219,7 +219,7 @@ func TestLastWords(t *testing.T) {
 	})
 }
 
-func TestServerClose(t *testing.T) {
+func TestServerShutdown(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		var handlers []*recorder
 		var mu sync.Mutex
@@ -236,7 +236,7 @@ func TestServerClose(t *testing.T) {
 		late := ts.dialRaw(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		closed := make(chan error)
-		go func() { closed <- ts.Close(ctx) }()
+		go func() { closed <- ts.Shutdown(ctx) }()
 		for i, c := range clients {
 			c.expect("close 1001")
 			if i > 0 {
@@ -252,7 +252,7 @@ func TestServerClose(t *testing.T) {
 		eventually(t, "one is left", func() bool { return ts.Stats().Open == 1 })
 		cancel() // the first client has not answered
 		if err := <-closed; err != context.Canceled {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Shutdown: %v", err)
 		}
 		clients[0].expect("EOF")
 		for _, r := range handlers {
@@ -263,8 +263,8 @@ func TestServerClose(t *testing.T) {
 		if n := ts.Stats().Open; n != 0 {
 			t.Errorf("%d connections are open", n)
 		}
-		if err := ts.Close(context.Background()); err != nil {
-			t.Errorf("second Close: %v", err)
+		if err := ts.Shutdown(context.Background()); err != nil {
+			t.Errorf("second Shutdown: %v", err)
 		}
 	})
 }
@@ -278,9 +278,7 @@ func TestStartAfterServerClose(t *testing.T) {
 			io.WriteString(ts.dialRaw(t), handshake)
 		}
 		a, b := <-upgraded, <-upgraded
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		ts.Close(ctx)
+		ts.Close()
 		r := newRecorder()
 		a.Start(r)
 		b.Close(transport.CloseNone)
@@ -289,7 +287,7 @@ func TestStartAfterServerClose(t *testing.T) {
 	})
 }
 
-func TestServerCloseInRun(t *testing.T) {
+func TestServerShutdownInRun(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		k.options.Loops = 1
 		done := make(chan struct{})
@@ -299,7 +297,7 @@ func TestServerCloseInRun(t *testing.T) {
 		r.onRun = func(transport.Conn) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 			defer cancel()
-			ts.Close(ctx)
+			ts.Shutdown(ctx)
 			close(done)
 		}
 		ts = serve(t, k, func(c *Conn) { c.Start(r) })
@@ -307,7 +305,7 @@ func TestServerCloseInRun(t *testing.T) {
 		select {
 		case <-done:
 		case <-time.After(patience):
-			t.Error("Close does not return")
+			t.Error("Shutdown does not return")
 		}
 	})
 }

@@ -134,7 +134,7 @@ func (c *Conn) Send(m *transport.Message) error {
 	frames := m.Frames(c.format())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sendLocked(frames, m.Shared())
+	return c.sendLocked(frames, m)
 }
 
 // SendText implements [transport.Conn].
@@ -147,7 +147,7 @@ func (c *Conn) SendText(payload string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sendLocked(b.B, false)
+	return c.sendLocked(b.B, nil)
 }
 
 var buffers bufpool.Pool
@@ -157,7 +157,7 @@ func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
 	b := buffers.Get()
 	defer buffers.Put(b)
 	b.B = append(transport.AppendHeader(b.B, op, len(payload)), payload...)
-	c.sendLocked(b.B, false)
+	c.sendLocked(b.B, nil)
 }
 
 // unsentLocked reports whether the carrier has something to write, which what is corked is not.
@@ -167,14 +167,24 @@ func (c *Conn) unsentLocked() bool { return c.out != nil && !c.has(corked) }
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (c.out == nil || c.state.Load()&(started|corked) == started && c.out.size <= c.carrier().slack()) && !c.has(closing|mute)
+	if c.has(closing | mute) {
+		return false
+	}
+	return c.out == nil || c.state.Load()&(started|corked) == started && c.out.size <= c.carrier().slack()
 }
 
-// Queued reports whether something that was sent waits to be written.
-func (c *Conn) Queued() bool {
+// Queued implements [transport.Conn].
+func (c *Conn) Queued() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out != nil
+	return c.queuedLocked()
+}
+
+func (c *Conn) queuedLocked() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size
 }
 
 // Cork implements [transport.Conn].

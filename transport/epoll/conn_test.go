@@ -2,7 +2,6 @@ package epoll
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -492,7 +491,5 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
+	s.Close()
 }

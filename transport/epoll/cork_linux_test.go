@@ -25,7 +25,7 @@ func holdLoop(t *testing.T, ts *testServer) (release func()) {
 func startedConn(t *testing.T, ts *testServer) *Conn {
 	t.Helper()
 	c := <-ts.conns
-	eventually(t, "the handshake is answered", func() bool { return !c.Queued() })
+	eventually(t, "the handshake is answered", func() bool { return c.Queued() == 0 })
 	return c
 }
 
@@ -56,7 +56,7 @@ func heldReader(t *testing.T, k kind, r *recorder) (c *client, server *Conn, rel
 
 // fill sends until a queue has formed, and returns how many messages that took.
 func fill(c *Conn, m *transport.Message) (sent int) {
-	for !c.Queued() {
+	for c.Queued() == 0 {
 		c.Send(m)
 		sent++
 	}
@@ -85,7 +85,7 @@ func TestCorkedBehindAQueue(t *testing.T) {
 		server.mu.Unlock()
 		server.Uncork()
 		c.expect("text 4"+strings.Repeat("x", 10_000), "text corked")
-		eventually(t, "nothing is to be written", func() bool { return !server.Queued() && !server.has(writing) })
+		eventually(t, "nothing is to be written", func() bool { return server.Queued() == 0 && !server.has(writing) })
 	})
 }
 
@@ -102,7 +102,7 @@ func TestUncorkEmptiesTheQueue(t *testing.T) {
 		eventually(t, "there is room for the rest", func() bool {
 			server.Cork()
 			server.Uncork()
-			return !server.Queued()
+			return server.Queued() == 0
 		})
 		c.expect("text 4" + strings.Repeat("x", 10_000))
 		release()
@@ -120,7 +120,7 @@ func TestCorkDuringAWrite(t *testing.T) {
 	peer, conn := net.Pipe()
 	t.Cleanup(func() {
 		peer.Close()
-		s.Close(t.Context())
+		s.Close()
 	})
 	c := newStream(s, conn)
 	s.open.Add(1)

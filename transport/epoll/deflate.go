@@ -107,7 +107,7 @@ func (c *Conn) sendMessageDeflated(m *transport.Message) error {
 	frames := m.Deflated(c.format(), d.deflater)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sendLocked(frames, true)
+	return c.sendLocked(frames, m)
 }
 
 // sendDeflated sends frames with compressed payloads.
@@ -119,7 +119,7 @@ func (c *Conn) sendDeflated(frames []byte) error {
 		b.B = d.deflater.appendFrames(b.B, frames)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.sendLocked(b.B, false)
+		return c.sendLocked(b.B, nil)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *Conn) sendDeflated(frames []byte) error {
 		b.B = d.deflater.appendFrame(b.B, f, d.sent)
 		d.sent = slide(d.sent, f.payload, limit)
 	}
-	return c.sendLocked(b.B, false)
+	return c.sendLocked(b.B, nil)
 }
 
 // slide appends b to a window of at most limit bytes and returns the window.

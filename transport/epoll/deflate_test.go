@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -568,7 +567,7 @@ func TestDeflateKeepsContextsOnly(t *testing.T) {
 		c.expect("compressed text 4")
 		c.Close()
 		eventually(t, "closed", func() bool { return ts.Stats().Open == 0 })
-		ts.Server.Close(context.Background()) // the reader has ended
+		ts.Server.Close() // the reader has ended
 		conn.mu.Lock()
 		defer conn.mu.Unlock()
 		if d := conn.deflate; d.sent != nil || d.received != nil {

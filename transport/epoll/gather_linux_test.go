@@ -8,14 +8,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// waiting returns the number of bytes that wait for the end of a Run.
-func (c *Conn) waiting() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gathered()
-}
-
-// TestGather sends as handlers do in a Run: the first message leaves at once, those behind it with the end of the Run.
+// TestGather sends as handlers do in a turn: the first message is written immediately, later ones when it ends.
 func TestGather(t *testing.T) {
 	ts := serve(t, kind{}, echo)
 	peer := ts.dial(t)
@@ -28,19 +21,19 @@ func TestGather(t *testing.T) {
 		peer.expect("text first")
 		c.SendText("second")
 		c.SendText("third")
-		if n := c.waiting(); n != len("..second..third") {
+		if n := c.Queued(); n != len("..second..third") {
 			t.Fatalf("%d bytes wait", n)
 		}
 		if c.Writable() {
 			t.Error("writable while messages wait")
 		}
 		c.scatter()
-		if n := c.waiting(); n != 0 {
+		if n := c.Queued(); n != 0 {
 			t.Fatalf("%d bytes wait", n)
 		}
 		peer.expect("text second", "text third")
 		c.SendText("alone")
-		if n := c.waiting(); n != 0 {
+		if n := c.Queued(); n != 0 {
 			t.Fatalf("%d bytes wait", n)
 		}
 		peer.expect("text alone")

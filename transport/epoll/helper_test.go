@@ -2,7 +2,6 @@ package epoll
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -88,9 +87,7 @@ func serve(t testing.TB, k kind, accept func(c *Conn)) *testServer {
 	}
 	t.Cleanup(func() {
 		ts.http.Close()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Close(ctx)
+		s.Close()
 	})
 	return ts
 }

@@ -46,40 +46,36 @@ func TestTimers(t *testing.T) {
 
 // TestTable inserts and removes connections and looks them up by identities that are gone.
 func TestTable(t *testing.T) {
-	l, err := newLoop(&Server{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.release()
+	var conns table
 	const n = 3 * pageSize
 	all := make([]*Conn, n)
 	for i := range all {
 		all[i] = new(Conn)
-		l.insert(all[i])
+		conns.insert(all[i])
 	}
 	slot, generation := all[5].slot, all[5].generation
-	l.remove(all[5])
+	conns.remove(all[5])
 	reused := new(Conn)
-	l.insert(reused)
+	conns.insert(reused)
 	if reused.slot != slot {
 		t.Errorf("slot %d is used, want %d", reused.slot, slot)
 	}
-	if l.lookup(slot, generation) != nil || l.lookup(reused.slot, reused.generation) != reused {
+	if conns.lookup(slot, generation) != nil || conns.lookup(reused.slot, reused.generation) != reused {
 		t.Error("a reused slot is confused with the earlier one")
 	}
 	all[5] = reused
-	if got := len(l.appendConns(nil)); got != n {
+	if got := len(conns.all()); got != n {
 		t.Errorf("%d connections, want %d", got, n)
 	}
-	last := l.last
+	last := conns.last
 	for _, c := range all {
-		l.remove(c)
+		conns.remove(c)
 	}
-	if l.table != nil || l.lookup(slot, generation) != nil {
+	if conns.pages != nil || conns.lookup(slot, generation) != nil {
 		t.Error("an empty table keeps memory")
 	}
-	l.insert(new(Conn))
-	if l.last == last {
+	conns.insert(new(Conn))
+	if conns.last == last {
 		t.Error("generation is given again")
 	}
 }

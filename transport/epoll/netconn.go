@@ -68,7 +68,7 @@ func (st *stream) start(c *Conn) {
 func (st *stream) run(f func()) {
 	st.owner.goroutines.Add(1)
 	go func() {
-		defer st.owner.goroutines.Add(-1)
+		defer st.owner.goroutines.Done()
 		pprof.SetGoroutineLabels(connLabel)
 		f()
 	}()
@@ -122,6 +122,7 @@ func (st *stream) settle(c *Conn) {
 	tell, act, err := c.dutiesLocked()
 	if act == actClose {
 		c.state.Or(dead)
+		c.discardLocked()
 	}
 	c.mu.Unlock()
 	if tell != nil {
@@ -142,7 +143,7 @@ func (st *stream) settle(c *Conn) {
 		st.owner.mu.Lock()
 		delete(st.owner.streams, st)
 		st.owner.mu.Unlock()
-		st.owner.open.Add(-1)
+		st.owner.open.Done()
 	}
 }
 
@@ -226,9 +227,9 @@ func (st *stream) drain(c *Conn) {
 		c.mu.Lock()
 		if err != nil {
 			c.writeFailedLocked(err)
-			break
+		} else if c.out != nil {
+			c.advanceLocked(int(n))
 		}
-		c.advanceLocked(int(n))
 	}
 	c.state.And(^uint32(writing))
 	if c.has(closing) {
@@ -240,7 +241,7 @@ func (st *stream) drain(c *Conn) {
 
 	st.calls.Lock()
 	defer st.calls.Unlock()
-	if h := c.handler; h != nil && !c.Queued() {
+	if h := c.handler; h != nil && c.Queued() == 0 {
 		h.HandleDrain(c)
 	}
 }

@@ -128,7 +128,7 @@ func TestPausedWriteFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(t.Context())
+	defer s.Close()
 	c := newStream(s, struct{ net.Conn }{conn})
 	s.open.Add(1)
 	r := newRecorder()

@@ -61,7 +61,7 @@ func (p *poller) adopt(conn net.Conn) *Conn {
 func (p *poller) conns() []*Conn {
 	var all []*Conn
 	for _, l := range p.loops {
-		all = l.appendConns(all)
+		all = append(all, l.started()...)
 	}
 	return all
 }

@@ -23,6 +23,8 @@ type Options struct {
 	// MaxQueuedBytes is how many bytes may be queued for a peer that does not read them. One more
 	// ends the connection with transport.ErrSlowPeer. Zero means 64 MiB.
 	MaxQueuedBytes int
+	// Budget, if not nil, counts the bytes that are queued for all peers.
+	Budget *transport.Budget
 	// PerMessageDeflate, if not nil, compresses messages for clients that offer it. Node.js: perMessageDeflate.
 	PerMessageDeflate *PerMessageDeflate
 	// CloseTimeout is how long a closing connection waits for the peer. Zero means 30 s.
@@ -138,19 +140,26 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// Close refuses new connections, closes each connection with code 1001 (going away) unless it is
-// closing already, and waits until all are gone or ctx is done. It then aborts those that are left,
-// ends the loops, and returns the error of ctx if there were any. A Run that has not returned is not
-// waited for. Close may be called in a Run, but not by the other methods of a Handler.
-//
-// Connections that Upgrade has returned but that were never started, closed or aborted stay open.
-func (s *Server) Close(ctx context.Context) error {
+// Shutdown refuses new connections, closes each connection with code 1001 (going away) unless it is
+// closing already, waits until all are gone or ctx is done, and then does what Close does. It returns
+// the error of ctx if connections were left. It may be called in a Run, but not by the other
+// methods of a Handler.
+func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	for _, c := range s.conns() {
 		c.Close(transport.CloseGoingAway)
 	}
 	err := s.open.Wait(ctx)
+	s.Close()
+	return err
+}
 
+// Close refuses new connections, aborts all that there are and ends the loops. It does not wait for a Run
+// that has not returned. It may be called where Shutdown may.
+//
+// Connections that Upgrade has returned but that were never started, closed or aborted stay open.
+func (s *Server) Close() {
+	s.closing.Store(true)
 	s.mu.Lock()
 	s.refuse = true
 	s.mu.Unlock()
@@ -161,7 +170,6 @@ func (s *Server) Close(ctx context.Context) error {
 		p.close()
 	}
 	_ = s.goroutines.Wait(context.Background()) // it has no end
-	return err
 }
 
 // conns returns the started connections.

@@ -73,21 +73,13 @@ func TestPingsOfAPeerThatDoesNotRead(t *testing.T) {
 		c := ts.dial(t)
 		server := startedConn(t, ts)
 		large := transport.TextMessage(strings.Repeat("x", 100_000))
-		queued := func() int {
-			server.mu.Lock()
-			defer server.mu.Unlock()
-			if server.out == nil {
-				return 0
-			}
-			return server.out.size
-		}
 		sent := 0
 		for ; sent < 160; sent++ { // 16 MB, which is more than any kernel takes
 			if err := server.Send(large); err != nil {
 				t.Fatal(err)
 			}
 		}
-		before := queued()
+		before := server.Queued()
 		for i := range 3 {
 			var pings []byte
 			for j := range 10_000 {
@@ -99,7 +91,7 @@ func TestPingsOfAPeerThatDoesNotRead(t *testing.T) {
 				_ = server.SendText(fmt.Sprint("between ", i))
 			}
 		}
-		if n := queued(); n > before+1000 {
+		if n := server.Queued(); n > before+1000 {
 			t.Errorf("%d bytes are queued, %d before", n, before)
 		}
 		for range sent {

@@ -115,7 +115,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	answer.B = appendAnswer(answer.B, key, protocol, extension, header)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sendLocked(answer.B, false)
+	c.sendLocked(answer.B, nil)
 	return c, nil
 }
 

@@ -1,7 +1,6 @@
 package epoll
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +17,7 @@ func TestLoopsCannotStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(context.Background())
+	defer s.Close()
 	release()
 	entered, gate := make(chan struct{}), make(chan struct{})
 	ts := &testServer{Server: s, http: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,7 +3,6 @@ package epoll
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,7 +21,7 @@ func TestHandshakeAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(context.Background())
+	defer s.Close()
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := http.Header{"X-Extra": {"1", "2"}, "Content-Length": {"5"}, "Upgrade": {"other"}, "X-Lines": {"a\r\nb"}}
 		c, err := s.Upgrade(wrapped{w}, r, header, transport.FormatV4)
@@ -128,7 +127,7 @@ func TestUpgradeWithoutHijack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(context.Background())
+	defer s.Close()
 	request, err := http.ReadRequest(bufio.NewReader(strings.NewReader(handshake)))
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +168,7 @@ func TestUpgradeOfOwnListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close(context.Background())
+	defer s.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
