@@ -10,15 +10,11 @@ import (
 	"time"
 )
 
-// accept serves the connections of l until it fails.
-func (s *Server) accept(l net.Listener) error {
-	a, err := newAcceptor(l)
-	if err != nil {
-		return err
-	}
+// accept serves the connections of a until it fails.
+func (s *Server) accept(a *acceptor) error {
 	const longest = time.Second
 	for pause := time.Duration(0); ; {
-		socket, other, err := a.accept()
+		c, err := a.accept()
 		//lint:ignore SA1019 net/http asks for it, too: too many open files is temporary
 		if ne, ok := err.(net.Error); ok && ne.Temporary() {
 			pause = min(max(2*pause, 5*time.Millisecond), longest)
@@ -26,14 +22,11 @@ func (s *Server) accept(l net.Listener) error {
 			time.Sleep(pause)
 			continue
 		}
-		switch pause = 0; {
-		case err != nil:
+		if err != nil {
 			return err
-		case socket == nil:
-			go s.own.rest.give(other)
-		default:
-			s.admit(socket)
 		}
+		pause = 0
+		s.admit(c)
 	}
 }
 

@@ -8,10 +8,16 @@ import (
 	"net/http"
 )
 
-// watchable returns false: net/http serves all connections.
-func watchable(net.Listener) bool { return false }
+type acceptor struct{}
 
-func (*Server) accept(net.Listener) error { return nil }
+// newAcceptor returns nil: net/http serves all connections.
+func newAcceptor(net.Listener) (*acceptor, error) { return nil, nil }
+
+func (*acceptor) stop() {}
+
+func (*acceptor) close() {}
+
+func (*Server) accept(*acceptor) error { return nil }
 
 type watcher struct{}
 

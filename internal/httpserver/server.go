@@ -48,13 +48,13 @@ type Server struct {
 	own    watcher
 
 	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
+	acceptors map[*acceptor]struct{}
 	closing   bool
 }
 
 // New returns a Server. It holds no resources before Serve or ServeTLS is called.
 func New(c Config) *Server {
-	s := &Server{config: c, listeners: make(map[net.Listener]struct{})}
+	s := &Server{config: c, acceptors: make(map[*acceptor]struct{})}
 	s.rest = &http.Server{
 		Handler:           c.Handler,
 		ReadHeaderTimeout: c.HeadTimeout,
@@ -75,35 +75,44 @@ const headSlop = 4 << 10
 // Shutdown. It closes l. After Shutdown it returns [http.ErrServerClosed]; the other error that it can
 // return is that of a system call.
 func (s *Server) Serve(l net.Listener) error {
-	if s.config.DisableEpoll || !watchable(l) {
+	if s.config.DisableEpoll {
+		return s.rest.Serve(l)
+	}
+	a, err := newAcceptor(l)
+	if a == nil && err == nil {
 		return s.rest.Serve(l)
 	}
 	defer l.Close()
-	if err := s.open(l); err != nil {
-		return err
+	if err == nil {
+		defer a.close()
+		err = s.serve(a)
 	}
-	err := s.accept(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.listeners, l)
+	delete(s.acceptors, a)
 	if s.closing {
 		return http.ErrServerClosed
 	}
 	return err
 }
 
-// open prepares s for connections of l.
-func (s *Server) open(l net.Listener) error {
+// serve serves the connections of a until it fails.
+func (s *Server) serve(a *acceptor) error {
+	if err := s.open(a); err != nil {
+		return err
+	}
+	return s.accept(a)
+}
+
+// open prepares s for connections of a.
+func (s *Server) open(a *acceptor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return http.ErrServerClosed
 	}
-	if err := s.own.start(s.rest); err != nil {
-		return err
-	}
-	s.listeners[l] = struct{}{}
-	return nil
+	s.acceptors[a] = struct{}{}
+	return s.own.start(s.rest)
 }
 
 // ServeTLS is Serve over TLS. The certificate and its key are read from PEM files, or are those of Config.TLS if
@@ -118,8 +127,8 @@ func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	for l := range s.listeners {
-		l.Close() // it may be closed already
+	for a := range s.acceptors {
+		a.stop()
 	}
 	s.mu.Unlock()
 	s.own.stop()

@@ -25,96 +25,108 @@ const (
 	keepAliveCount = 9
 )
 
-// acceptor accepts connections of a listener, most of them without the registration that net makes for each:
-// those that become WebSocket connections are never waited for by the runtime.
+// lookInterval is how long it may take to notice that the caller has closed the listener, of which the
+// runtime tells only those who wait in its Accept.
+const lookInterval = 250 * time.Millisecond
+
+// acceptor accepts connections of a listener without the registration that net makes for each: those that become
+// WebSocket connections are never waited for by the runtime. The descriptor stays the listener's own, so that closing the
+// listener closes the port.
 type acceptor struct {
 	listener net.Listener
-	raw      syscall.RawConn
-	more     bool // the last connection may not have been the only one
-	fd       int  // with peer and errno the result of accept4
+	poller   *netfd.Poller
+	look     time.Time   // when the next accept looks at the listener
+	early    bool        // connections may be older than what they are to inherit
+	try      func() bool // whether there is one of the following results
+	fd       int
 	peer     netip.AddrPort
 	errno    syscall.Errno
-	accept4  func(fd uintptr)
+	closed   bool
 }
 
-// rawListener is a listener whose sockets can be accepted here.
-type rawListener interface {
-	net.Listener
-	syscall.Conn
-}
-
-// watchable reports whether connections of l can be served by a watcher.
-func watchable(l net.Listener) bool {
+// newAcceptor returns nil if l has no descriptor. Connections by TCP are accepted when the client has sent something, or
+// after a second. They have TCP_NODELAY and keep-alive, which they inherit from the socket of l. The error is that of a system call.
+func newAcceptor(l net.Listener) (*acceptor, error) {
 	switch l.(type) {
 	case *net.TCPListener, *net.UnixListener:
-		return true
+	default:
+		return nil, nil
 	}
-	return false
-}
-
-// newAcceptor has connections by TCP accepted when the client has sent something, or after a second. They have
-// TCP_NODELAY and keep-alive, which they inherit from the socket of l.
-func newAcceptor(l net.Listener) (*acceptor, error) {
-	raw, err := l.(rawListener).SyscallConn()
+	raw, err := l.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	a := &acceptor{listener: l, raw: raw}
-	a.accept4 = func(fd uintptr) { a.fd, a.peer, a.errno = accept4(int(fd)) }
-	if _, ok := l.(*net.TCPListener); ok {
-		err = raw.Control(func(fd uintptr) {
-			for _, o := range [...]struct{ level, name, value int }{
-				{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-				{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept},
-				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive},
-				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive},
-				{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
-			} {
-				_ = unix.SetsockoptInt(int(fd), o.level, o.name, o.value) // what is refused only costs time
-			}
-		})
+	poller, err := netfd.OpenPoller()
+	if err != nil {
+		return nil, err
 	}
-	return a, err
+	a := &acceptor{listener: l, poller: poller, look: time.Now().Add(lookInterval), early: true}
+	accept := func(fd uintptr) { a.fd, a.peer, a.errno = accept4(int(fd)) }
+	a.try = func() bool {
+		a.closed = raw.Control(accept) != nil
+		a.early = a.early && a.errno != unix.EAGAIN
+		return a.closed || a.errno != unix.EAGAIN
+	}
+	closed := raw.Control(func(fd uintptr) {
+		setOptions(int(fd))
+		err = poller.Control(unix.EPOLL_CTL_ADD, int(fd), unix.EPOLLIN, 1, 0)
+	})
+	if closed != nil {
+		err = closed
+	}
+	if err != nil {
+		poller.Close()
+		return nil, err
+	}
+	return a, nil
 }
 
-// accept waits for a connection. If its descriptor cannot be had, it returns the connection as net accepted it.
-//
-// The waiting is left to the listener, so that whoever closes it ends accept. Connections that have come
-// together are taken without it.
-func (a *acceptor) accept() (*socket, net.Conn, error) {
-	if a.more {
-		if err := a.raw.Control(a.accept4); err == nil && a.errno == 0 {
-			return &socket{fd: a.fd, peer: a.peer, local: a.listener.Addr()}, nil, nil
+// setOptions sets the options of connections, on one or on the socket that they inherit from. What a Unix socket or the
+// kernel refuses only costs time.
+func setOptions(fd int) {
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+	} {
+		_ = unix.SetsockoptInt(fd, o.level, o.name, o.value)
+	}
+}
+
+// accept waits for a connection. It returns net.ErrClosed once the listener has been closed.
+func (a *acceptor) accept() (*socket, error) {
+	for {
+		a.errno = unix.EAGAIN
+		a.poller.Await(a.look, a.try)
+		switch {
+		case a.closed:
+			return nil, net.ErrClosed
+		case a.errno == unix.EAGAIN:
+			a.look = time.Now().Add(lookInterval)
+		case a.errno == unix.ECONNABORTED, a.errno == unix.EINTR:
+		case a.errno != 0:
+			address := a.listener.Addr()
+			return nil, &net.OpError{Op: "accept", Net: address.Network(), Addr: address, Err: os.NewSyscallError("accept4", a.errno)}
+		default:
+			if a.early {
+				setOptions(a.fd)
+			}
+			return &socket{fd: a.fd, peer: a.peer, local: a.listener.Addr()}, nil
 		}
 	}
-	a.more = false
-	c, err := a.listener.Accept()
-	if err != nil {
-		return nil, nil, err
-	}
-	a.more = true
-	s := &socket{local: a.listener.Addr()}
-	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		peer := tcp.AddrPort()
-		s.peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-	}
-	if s.fd = detach(c); s.fd < 0 {
-		return nil, c, nil
-	}
-	return s, nil, nil
 }
 
-// detach returns the descriptor of a connection of net, or -1.
-func detach(c net.Conn) int {
-	switch c := c.(type) {
-	case *net.TCPConn:
-		return netfd.Detach(c)
-	case *net.UnixConn:
-		return netfd.Detach(c)
-	}
-	return -1
+// stop closes the listener and ends accept. It must not be called after close.
+func (a *acceptor) stop() {
+	a.listener.Close() // it may be closed already
+	a.poller.Wake()
 }
+
+// close releases what a has beside the listener. accept must have returned.
+func (a *acceptor) close() { a.poller.Close() }
 
 // accept4 accepts a connection of a socket that does not block.
 func accept4(fd int) (conn int, peer netip.AddrPort, errno syscall.Errno) {
@@ -159,6 +171,17 @@ type socket struct {
 }
 
 var _ epoll.Detacher = (*socket)(nil)
+
+// detach returns the descriptor of a connection of net, or -1.
+func detach(c net.Conn) int {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return netfd.Detach(c)
+	case *net.UnixConn:
+		return netfd.Detach(c)
+	}
+	return -1
+}
 
 // Detach implements [epoll.Detacher].
 func (s *socket) Detach() int {

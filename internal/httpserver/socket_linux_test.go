@@ -19,11 +19,14 @@ func openAcceptor(t *testing.T, network, address string) (*acceptor, func(send s
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
 	a, err := newAcceptor(l)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		l.Close()
+		a.close()
+	})
 	return a, func(send string) net.Conn {
 		t.Helper()
 		c, err := net.Dial(network, l.Addr().String())
@@ -40,9 +43,9 @@ func openAcceptor(t *testing.T, network, address string) (*acceptor, func(send s
 
 func (a *acceptor) socket(t *testing.T) *socket {
 	t.Helper()
-	s, _, err := a.accept()
-	if err != nil || s == nil {
-		t.Fatal(s, err)
+	s, err := a.accept()
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
@@ -57,7 +60,7 @@ func TestSocket(t *testing.T) {
 	for name, address := range kinds {
 		t.Run(name, func(t *testing.T) {
 			a, dial := openAcceptor(t, address[0], address[1])
-			for i, client := range []net.Conn{dial("hello"), dial("hello")} { // the second is accepted without net
+			for i, client := range []net.Conn{dial("hello"), dial("hello")} {
 				s := a.socket(t)
 				if name != "Unix" && s.RemoteAddr().String() != client.LocalAddr().String() {
 					t.Errorf("%d: the peer is %s, want %s", i, s.RemoteAddr(), client.LocalAddr())
@@ -131,7 +134,7 @@ func TestAcceptEndsWithTheListener(t *testing.T) {
 	a.socket(t)
 	failed := make(chan error)
 	go func() {
-		_, _, err := a.accept()
+		_, err := a.accept()
 		failed <- err
 	}()
 	a.listener.Close()
@@ -149,14 +152,24 @@ func TestTheSilentAreAccepted(t *testing.T) {
 	}
 }
 
-// The kernel finds out which clients of connections have vanished, whichever way those were accepted.
+// The kernel finds out which clients of connections have vanished, also of one that was waiting before.
 func TestKeepAlive(t *testing.T) {
-	a, dial := openAcceptor(t, "tcp", "127.0.0.1:0")
-	for range 3 {
-		dial("a")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	dial(t, l.Addr()).send("a")
+	a, err := newAcceptor(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.Close()
+		a.close()
+	})
 	for i := range 3 {
 		s := a.socket(t)
+		dial(t, l.Addr()).send("a")
 		for name, want := range map[int][2]int{
 			unix.SO_KEEPALIVE:  {unix.SOL_SOCKET, 1},
 			unix.TCP_KEEPIDLE:  {unix.IPPROTO_TCP, 15},

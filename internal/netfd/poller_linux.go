@@ -17,7 +17,9 @@ type Poller struct {
 	raw          syscall.RawConn
 	deadline     time.Time // of file
 
-	take   func(uintptr) bool // polls into the following
+	try    func() bool        // of Await
+	tryRaw func(uintptr) bool // calls try
+	take   func() bool        // polls into the following
 	events []unix.EpollEvent
 	found  int
 	errno  syscall.Errno
@@ -45,7 +47,8 @@ func OpenPoller() (*Poller, error) {
 		p.Close()
 		return nil, err
 	}
-	p.take = func(uintptr) bool {
+	p.tryRaw = func(uintptr) bool { return p.try() }
+	p.take = func() bool {
 		p.found, p.errno = p.Poll(p.events)
 		return p.found != 0 || p.errno != 0
 	}
@@ -59,16 +62,23 @@ func (p *Poller) Poll(events []unix.EpollEvent) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// Wait is like Poll, but waits until there is an event, or until deadline unless that is zero. The goroutine is
-// parked: a system call that waits would keep its processor from others until the runtime takes it away.
+// Wait is like Poll, but waits until there is an event, or until deadline unless that is zero.
 func (p *Poller) Wait(events []unix.EpollEvent, deadline time.Time) (int, syscall.Errno) {
+	p.events, p.found, p.errno = events, 0, 0
+	p.Await(deadline, p.take)
+	return p.found, p.errno
+}
+
+// Await calls try until it returns true, or until deadline unless that is zero. Before it calls try again, it waits
+// until something is ready. The goroutine is parked then: a system call that waits would keep its processor from
+// others until the runtime takes it away.
+func (p *Poller) Await(deadline time.Time, try func() bool) {
 	if deadline != p.deadline {
 		p.deadline = deadline
 		_ = p.file.SetReadDeadline(deadline)
 	}
-	p.events, p.found, p.errno = events, 0, 0
-	_ = p.raw.Read(p.take) // an error says that the time is over
-	return p.found, p.errno
+	p.try = try
+	_ = p.raw.Read(p.tryRaw) // an error says that the time is over
 }
 
 // Control calls epoll_ctl. slot and generation are the fields Fd and Pad of the events. Both are zero in the
