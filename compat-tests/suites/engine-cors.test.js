@@ -217,7 +217,8 @@ describe('E CORS', { concurrency: 8 }, () => {
   test('E14 client files have the headers', async (t) => {
     const app = await start(t, { origin: page }, { kind: 'socketio' });
     const res = await app.get({ path: '/socket.io/socket.io.min.js', ...from(page) });
-    assert.deepEqual([res.status, corsHeaders(res)], [200, { 'allow-origin': page, vary: 'Origin' }]);
+    assert.deepEqual([res.status, corsHeaders(res)['allow-origin']], [200, page]);
+    assert.match(res.headers.vary, /^Origin(, Accept-Encoding)?$/); // the reference compresses files, but does not say so
   });
 
   test('E15 preflights are answered below the path, without a query, and with a session id', async (t) => {
