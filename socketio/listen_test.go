@@ -331,6 +331,23 @@ func TestPollsInPieces(t *testing.T) {
 	}
 }
 
+// A POST behind a poll that waits is received at once, so that both can be answered.
+func TestPostBehindAPoll(t *testing.T) {
+	server := newServer(t, nil)
+	server.On("echo", func(e *socketio.Event) { _ = e.Socket().Emit("echo") })
+	c := dialHTTP(t, serveItself(t, server)).open()
+	c.send(c.get() + c.post("40"))
+	if _, body, err := c.answer("GET"); err != nil || !strings.HasPrefix(body, `40{"sid":`) {
+		t.Fatalf("answer to CONNECT: %q, %v", body, err)
+	}
+	c.want("ok")
+	for range 3 {
+		c.send(c.get() + c.post(`42["echo"]`))
+		c.want(`42["echo"]`)
+		c.want("ok")
+	}
+}
+
 // Requests behind a poll that waits are answered after it, in order.
 func TestPipelinedPolls(t *testing.T) {
 	server := newServer(t, nil)

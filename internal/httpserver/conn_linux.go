@@ -255,7 +255,8 @@ func (c *conn) giveLocked() {
 
 // barLocked has the next request wait until the parked one has been answered.
 func (c *conn) barLocked() {
-	c.barred = true
+	c.barred, c.begun = true, false
+	c.limitLocked(0)
 	if c.gone {
 		c.closeLocked()
 	}

@@ -236,10 +236,16 @@ func TestOthersWaitBehindParked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp()
-			_, dial := a.start(t, nil)
+			s, dial := a.start(t, nil)
 			c := dial().send(get("/park"))
 			p := receive(t, a.parked)
-			c.send(behind)
+			k := one(t, s)
+			c.send(behind[:4])
+			k.look(t, "its beginning has come", func() bool { return len(k.in) == 4 && !k.due.IsZero() })
+			c.send(behind[4:])
+			if name != "incomplete" {
+				k.look(t, "it waits, for as long as need be", func() bool { return k.barred && k.due.IsZero() })
+			}
 			_, _ = io.WriteString(p, "event")
 			_ = p.Unpark()
 			c.want("event")
