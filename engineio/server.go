@@ -317,7 +317,7 @@ const closeGrace = time.Second
 
 // Close ends all sessions at once with ForcedClose, losing what is queued for polling clients, and
 // releases everything; no session is opened any more. WebSocket clients are given a second to
-// answer. Close may be called from Handler.Run, but not from other methods of a Handler. It returns nil.
+// answer. Hooks and handlers may call Close, but then it cannot wait for them. It returns nil.
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	for _, session := range s.sessions.all(true) {

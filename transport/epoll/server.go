@@ -142,8 +142,7 @@ func (s *Server) Stats() Stats {
 
 // Shutdown refuses new connections, closes each connection with code 1001 (going away) unless it is
 // closing already, waits until all are gone or ctx is done, and then does what Close does. It returns
-// the error of ctx if connections were left. It may be called in a Run, but not by the other
-// methods of a Handler.
+// the error of ctx if connections were left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	for _, c := range s.conns() {
@@ -155,7 +154,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close refuses new connections, aborts all that there are and ends the loops. It does not wait for a Run
-// that has not returned. It may be called where Shutdown may.
+// that has not returned. If another method of a Handler calls Close or Shutdown, its loop cannot end before that method
+// returns: Close then waits for a second.
 //
 // Connections that Upgrade has returned but that were never started, closed or aborted stay open.
 func (s *Server) Close() {
@@ -166,11 +166,22 @@ func (s *Server) Close() {
 	for _, c := range s.conns() {
 		c.Abort()
 	}
-	if p := s.poller.Load(); p != nil {
-		p.close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if p := s.poller.Load(); p != nil {
+			p.close()
+		}
+		_ = s.goroutines.Wait(context.Background()) // it has no end
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeGrace): // the caller may itself be what they wait for
 	}
-	_ = s.goroutines.Wait(context.Background()) // it has no end
 }
+
+// closeGrace is how long Close waits for loops and goroutines whose connections are closed.
+const closeGrace = time.Second
 
 // conns returns the started connections.
 func (s *Server) conns() []*Conn {
