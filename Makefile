@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 2000x
 
-.PHONY: all demo test setup fmt lint cross race allocs fuzz compat compat-reference bench bench-check bench-quick bench-cluster bench-profile million compat-clients-all clean
+.PHONY: all demo test setup fmt lint cross race allocs fuzz compat compat-reference conformance bench bench-check bench-quick bench-cluster bench-profile million compat-clients-all clean
 
 all: test
 
@@ -44,6 +44,10 @@ compat:
 	cd compat-tests && npm test
 compat-reference:
 	cd compat-tests && npm run test:reference
+
+# conformance tries cases of RFC 6455 and RFC 7692 on the WebSocket transport and on ws, and writes CONFORMANCE.md;
+# FULL=1 sends as many messages as the published suite, which takes most of an hour.
+conformance: ; @go run ./compat-tests/conformance $(if $(FULL),-full)
 
 # compat-clients-all runs the clients of every kind without epoll, over TLS and on the reference, too.
 compat-clients-all:

@@ -63,6 +63,7 @@ step 'fuzz targets' make -s fuzz
 [ ! -f bench/baseline.json ] || step 'speed, beside the committed figures' make -s bench-check
 step 'compatibility: reference' make -s compat-reference
 step 'compatibility: Go' make -s compat
+step 'conformance' go run ./compat-tests/conformance -check
 step 'parity' npm --prefix compat-tests run -s parity -- --check
 together \
 	'clusters of Node.js and Go' 'npm --prefix compat-tests/cluster test' \
