@@ -81,8 +81,13 @@ type ClusterOptions struct {
 	// counted and logged. Zero means 16 MiB. The reference has no limit.
 	MaxQueuedBytes int
 
-	// Heartbeat configures the heartbeats by which nodes find each other. Nil means the defaults, and no heartbeats if the
-	// backend counts nodes itself.
+	// MaxPendingBytes bounds what has been received from other nodes and is not handled yet, in all namespaces that the
+	// factory has made; one namespace may take half of it. A backend that has no room waits for a moment, Redis streams
+	// until there is some; then further messages are dropped, counted and logged. Zero means 64 MiB. The reference has no
+	// limit.
+	MaxPendingBytes int
+
+	// Heartbeat, if not nil, finds out by heartbeats which nodes there are.
 	Heartbeat *HeartbeatOptions
 
 	// Logger gets what an operator should know. Nil means slog.Default().

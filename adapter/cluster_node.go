@@ -54,15 +54,15 @@ func (n Node) Receive(m *Message, err error) {
 // ReceiveEncoded is Receive for a message as Append encodes it. It does not decode those of this node itself. The payload
 // must not change any more.
 func (n Node) ReceiveEncoded(payload []byte) {
-	if !n.c.isOwn(payload) {
+	if !n.IsOwn(payload) {
 		n.Receive(DecodeMessage(payload))
 	}
 }
 
-// isOwn reports whether payload, a message as Append encodes it, is one of this node's own. It looks at the end only:
-// backends that hear what they say need not decode that.
-func (c *Cluster) isOwn(payload []byte) bool {
-	return bytes.HasSuffix(payload, c.tails[0]) || bytes.HasSuffix(payload, c.tails[1])
+// IsOwn reports whether payload, a message as Append encodes it, is one of this node's own. It looks at the end only:
+// backends that hear what they say need not keep that, nor decode it.
+func (n Node) IsOwn(payload []byte) bool {
+	return bytes.HasSuffix(payload, n.c.tails[0]) || bytes.HasSuffix(payload, n.c.tails[1])
 }
 
 // messageTails returns what the messages of a node end with, in JSON and in MessagePack.

@@ -5,27 +5,50 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
 // backend is that of a namespace.
 type backend struct {
-	hub       *hub
+	conn      *nats.Conn
+	member    *subscribe.Member
 	node      adapter.Node
 	subjects  subjects
 	publisher *publisher
 	parts     parts
 }
 
-func newBackend(h *hub, o *Options, namespace string) *backend {
-	return &backend{hub: h, subjects: newSubjects(o.Prefix, namespace, o.SubscriptionMode), publisher: newPublisher(h.conn)}
+func newBackend(conn *nats.Conn, r *subscribe.Receiver, o *Options, namespace string) *backend {
+	b := &backend{
+		conn: conn, subjects: newSubjects(o.Prefix, namespace, o.SubscriptionMode), publisher: newPublisher(conn),
+	}
+	b.member = r.NewMember(b.handleAll)
+	return b
 }
 
 // Start implements adapter.Backend.
 func (b *backend) Start(n adapter.Node) {
 	b.node = n
 	n.SubscribeRooms(b.subjects.mode, b.subscribe, b.unsubscribe)
-	b.hub.join(b, b.subjects.all(), b.subjects.node(n.UID()))
+	b.member.Join(owner{n, b.publisher}, b.subjects.all(), b.subjects.node(n.UID()))
+}
+
+// owner is a node that knows the parts of its messages, too.
+type owner struct {
+	adapter.Node
+	publisher *publisher
+}
+
+// IsOwn implements subscribe.Owner.
+func (o owner) IsOwn(payload []byte) bool { return o.publisher.isOwn(payload) || o.Node.IsOwn(payload) }
+
+func (b *backend) handleAll(batch []subscribe.Message) {
+	for i := range batch {
+		b.handle(batch[i].Payload)
+	}
 }
 
 // handle takes what has come on any subject.
@@ -33,9 +56,6 @@ func (b *backend) handle(payload []byte) {
 	now := time.Now()
 	b.parts.expire(now)
 	if len(payload) > 0 && payload[0] == partMark {
-		if b.publisher.isOwn(payload) {
-			return
-		}
 		whole, err := b.parts.add(payload, now)
 		if whole == nil {
 			b.node.Receive(nil, err)
@@ -62,26 +82,28 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 		if failure == nil {
 			sent++
 		} else if err == nil {
-			err = failure
+			err = wrap(failure)
 		}
 	}
 	return sent, err
 }
 
-func (b *backend) subscribe(room string) { b.hub.subscribe(b, b.subjects.room(room)) }
+func (b *backend) subscribe(room string) { b.member.Subscribe(b.subjects.room(room)) }
 
 func (b *backend) unsubscribe(rooms ...string) {
 	names := make([]string, len(rooms))
 	for i, room := range rooms {
 		names[i] = b.subjects.room(room)
 	}
-	b.hub.unsubscribe(b, names...)
+	b.member.Unsubscribe(names...)
 }
 
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
-	b.hub.leave(b, b.subjects.all(), b.subjects.node(b.node.UID()))
-	if err := b.hub.flush(ctx); err != nil {
+	if err := b.member.Close(ctx); err != nil || !b.conn.IsConnected() {
+		return err
+	}
+	if err := flush(ctx, b.conn); err != nil {
 		return fmt.Errorf("nats: unsubscribing: %w", err)
 	}
 	return nil

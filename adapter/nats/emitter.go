@@ -19,30 +19,25 @@ func NewEmitter(conn *nats.Conn, o *Options) emitter.Emitter {
 	opts := o.withDefaults()
 	var mu sync.Mutex
 	p := newPublisher(conn)
+	publish := func(ctx context.Context, subject string, payload []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return p.publish(subject, payload)
+	}
 	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
 		payload, err := encode(m)
 		if err != nil {
 			return err
 		}
 		subject := newSubjects(opts.Prefix, m.Namespace, opts.SubscriptionMode).of(m)
-		result := make(chan error, 1)
-		go func() { // the client does not heed ctx while it writes
-			mu.Lock()
-			err := context.Cause(ctx)
-			if err == nil {
-				err = p.publish(subject, payload)
+		return wrap(within(ctx, func() error {
+			if err := publish(ctx, subject, payload); err != nil {
+				return err
 			}
-			mu.Unlock()
-			if err == nil {
-				err = wrap(conn.FlushWithContext(ctx))
-			}
-			result <- err
-		}()
-		select {
-		case err := <-result:
-			return err
-		case <-ctx.Done():
-			return wrap(context.Cause(ctx))
-		}
+			return conn.FlushWithContext(ctx)
+		}))
 	}))
 }

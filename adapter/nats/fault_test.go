@@ -141,8 +141,8 @@ func TestRestart(t *testing.T) {
 	})
 	f.server.Run()
 	f.awaitTraffic(t)
-	f.awaitLog(t, "connection to NATS lost")
-	f.awaitLog(t, "connected to NATS")
+	f.awaitLog(t, "subscriptions lost")
+	f.awaitLog(t, "subscriptions restored")
 	f.awaitLog(t, "node has fallen silent")
 }
 
@@ -291,7 +291,7 @@ func TestClosedConnection(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.conns[0].Close()
-	f.awaitLog(t, "connection to NATS closed for good")
+	f.awaitLog(t, "connection closed for good")
 	f.servesItself(t)
 	adaptertest.Eventually(t, func() string {
 		if s := f.nodes[0].Stats(); s.Failed == 0 || s.Lost != 1 {
@@ -540,54 +540,13 @@ func (n *slowNode) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message
 	return n.Node.Encode(p, f)
 }
 
-// TestSlowConsumer has a node that does not get on with what it receives.
-func TestSlowConsumer(t *testing.T) {
+// TestSlow has a namespace not get on with what it receives.
+func TestSlow(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
-	gate := make(chan struct{})
-	slow := &slowNode{adaptertest.NewNode("/"), gate}
-	slow.Adapter = nats.New(connect(t, f.server.URL()), &nats.Options{
-		MaxPendingBytes: 50_000, ClusterOptions: adapter.ClusterOptions{Logger: f.log.Logger()},
-	})(slow)
-	defer slow.Adapter.Close(context.Background())
-	s := slow.Connect("slow")
-	adaptertest.Eventually(t, func() string {
-		if f.nodes[0].Stats().Nodes != 2 || slow.Stats().Nodes != 2 {
-			return "the nodes do not find each other"
-		}
-		return ""
+	server := natstest.Start(t)
+	adaptertest.RunSlow(t, false, func(o adapter.ClusterOptions) adapter.Factory {
+		return nats.New(connect(t, server.URL()), &nats.Options{ClusterOptions: o})
 	})
-	const count = 200
-	for i := range count {
-		_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event(fmt.Sprint(i, strings.Repeat("x", 1000))), adapter.Options{})
-	}
-	adaptertest.Eventually(t, func() string {
-		if s := slow.Stats(); s.Dropped < count/2 {
-			return fmt.Sprintf("%+v", s)
-		}
-		return ""
-	})
-	f.awaitLog(t, "messages of other nodes dropped")
-	close(gate)
-	var got []string
-	adaptertest.Eventually(t, func() string {
-		_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event("later"), adapter.Options{})
-		time.Sleep(5 * time.Millisecond)
-		got = append(got, s.Take()...)
-		if !slices.Contains(got, `2["later"]`) {
-			return "the node does not recover"
-		}
-		return ""
-	})
-	got = slices.DeleteFunc(got, func(text string) bool { return text == `2["later"]` })
-	if len(got) < 10 || len(got) > count/2 {
-		t.Fatalf("%d events were kept", len(got))
-	}
-	for i, text := range got[:10] {
-		if !strings.HasPrefix(text, fmt.Sprintf(`2["%dx`, i)) {
-			t.Errorf("event %d is %.20s", i, text)
-		}
-	}
 }
 
 // TestNamespaceMadeAnew has a namespace take the place of one of the same name, of which messages have come that nobody

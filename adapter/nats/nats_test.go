@@ -220,6 +220,12 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+func TestInside(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	adaptertest.RunInside(t, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
+}
+
 // TestMadeAnew has namespaces follow each other on one connection.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()

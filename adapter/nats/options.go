@@ -14,18 +14,11 @@ type Options struct {
 	// SubscriptionMode says which rooms have a subject of their own. "" means adapter.Dynamic. Nodes must agree on
 	// it.
 	SubscriptionMode adapter.SubscriptionMode
-	// MaxPendingBytes bounds what has been received and is not handled yet; further messages of other nodes are
-	// dropped, counted and logged. Zero means 64 MiB.
-	MaxPendingBytes int
-
-	// ClusterOptions are those of every adapter for a cluster.
+	// ClusterOptions are those of every adapter for a cluster. If Heartbeat is nil, its defaults are used.
 	adapter.ClusterOptions
 }
 
-const (
-	defaultPrefix          = "myriad"
-	defaultMaxPendingBytes = 64 << 20
-)
+const defaultPrefix = "myriad"
 
 func (o *Options) withDefaults() Options {
 	var c Options
@@ -39,9 +32,6 @@ func (o *Options) withDefaults() Options {
 		panic("nats: prefix is no subject: " + c.Prefix)
 	}
 	c.SubscriptionMode = c.SubscriptionMode.WithDefault()
-	if c.MaxPendingBytes <= 0 {
-		c.MaxPendingBytes = defaultMaxPendingBytes
-	}
 	return c
 }
 
@@ -49,8 +39,8 @@ func (o *Options) withDefaults() Options {
 // is none. conn remains the application's, which closes it after the server.
 func New(conn *nats.Conn, o *Options) adapter.Factory {
 	opts := o.withDefaults()
-	h := newHub(conn, opts.MaxPendingBytes, opts.Logger)
+	r := newReceiver(conn, &opts)
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(h, &opts, ns.Name()))
+		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(conn, r, &opts, ns.Name()))
 	}
 }

@@ -135,7 +135,7 @@ func FuzzReceive(f *testing.F) {
 	}
 	n := adaptertest.NewNode("/")
 	o := (*Options)(nil).withDefaults()
-	b := newBackend(newHub(nil, o.MaxPendingBytes, nil), &o, "/")
+	b := newBackend(nil, newReceiver(nil, &o), &o, "/")
 	c := adapter.NewCluster(n, &o.ClusterOptions, silent{b})
 	n.Adapter = c
 	n.Connect("s", "room")

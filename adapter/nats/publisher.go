@@ -41,8 +41,10 @@ func newPublisher(conn *nats.Conn) *publisher {
 	return p
 }
 
-// isOwn reports whether a part is one of p's. It is safe to be called at any time.
-func (p *publisher) isOwn(part []byte) bool { return bytes.HasPrefix(part[1:], p.sender[:]) }
+// isOwn reports whether a payload is a part that p has sent. It is safe to be called at any time.
+func (p *publisher) isOwn(payload []byte) bool {
+	return len(payload) > 0 && payload[0] == partMark && bytes.HasPrefix(payload[1:], p.sender[:])
+}
 
 // encode returns m as publish takes it, or ErrTooLarge, wrapped.
 func encode(m *adapter.Message) ([]byte, error) {
@@ -60,17 +62,17 @@ func (p *publisher) publish(subject string, payload []byte) error {
 		limit = unknownPayload
 	}
 	if len(payload) <= limit {
-		return wrap(p.conn.Publish(subject, payload))
+		return p.conn.Publish(subject, payload)
 	}
 	if limit <= partHead {
-		return wrap(nats.ErrMaxPayload)
+		return nats.ErrMaxPayload
 	}
 	p.number++
 	for offset := 0; offset < len(payload); {
 		end := min(offset+limit-partHead, len(payload))
 		b := append(p.appendPartHead(p.part[:0], len(payload), offset), payload[offset:end]...)
 		if err := p.conn.Publish(subject, b); err != nil {
-			return wrap(err)
+			return err
 		}
 		p.part, offset = b, end
 	}

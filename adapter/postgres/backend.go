@@ -5,33 +5,37 @@ import (
 	"fmt"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
 // backend is that of one namespace.
 type backend struct {
 	*sender
-	receiver *receiver
-	node     adapter.Node
+	member *subscribe.Member
+	node   adapter.Node
 
 	channel string
-	invalid error // why channel does not serve, if it does not
-	inbox   inbox
-	sub     *subscription
+	invalid error           // why channel does not serve, if it does not
+	fetch   string          // the statement that returns attachments
+	ctx     context.Context // ends when it is closed
+	stop    context.CancelFunc
 }
 
-func newBackend(p *pool, r *receiver, o *Options, namespace string) *backend {
-	b := &backend{sender: newSender(p, o), receiver: r}
+func newBackend(p *pool, r *subscribe.Receiver, o *Options, namespace string) *backend {
+	b := &backend{sender: newSender(p, o)}
 	b.channel, b.invalid = o.channel(namespace)
-	b.inbox.init(b)
+	b.fetch = fmt.Sprintf("SELECT id, CASE WHEN octet_length(payload) <= %d THEN payload END FROM %s WHERE id = ANY($1)",
+		adapter.MaxMessageBytes, o.TableName)
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.member = r.NewMember(b.handle)
 	return b
 }
 
 // Start implements adapter.Backend.
 func (b *backend) Start(n adapter.Node) {
 	b.node, b.uid = n, n.UID()
-	b.sub = &subscription{channel: b.channel, handle: b.handle, connected: n.Connected, lost: n.Lost}
 	if b.invalid == nil {
-		b.receiver.subscribe(b.sub)
+		b.member.Join(n, b.channel)
 	}
 }
 
@@ -50,30 +54,6 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
-	var err error
-	if b.invalid == nil {
-		err = b.receiver.unsubscribe(ctx, b.sub)
-	}
-	b.inbox.close()
-	if err != nil {
-		return fmt.Errorf("postgres: ending the connection: %w", err)
-	}
-	return nil
-}
-
-// handle takes a notification. One goroutine at a time calls it.
-func (b *backend) handle(payload []byte) {
-	ref, ok, err := decodeReference(payload)
-	switch {
-	case err != nil:
-		b.node.Receive(nil, err)
-	case ok && ref.uid == b.uid:
-	case ok && ref.kind.IsResponse() && !b.node.Awaits(""):
-		// It is for another node, but shows that its sender is there.
-		b.node.Receive(&adapter.Message{Type: ref.kind, UID: ref.uid}, nil)
-	case ok:
-		b.inbox.add(arrival{attachment: ref.id, referred: true})
-	default:
-		b.inbox.add(arrival{payload: payload})
-	}
+	b.stop()
+	return b.member.Close(ctx)
 }

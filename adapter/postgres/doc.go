@@ -1,47 +1,49 @@
-// Package postgres connects the nodes of a cluster by way of PostgreSQL.
+// Package postgres connects the nodes of a cluster through PostgreSQL.
 //
 //	pool, err := pgxpool.New(ctx, "postgres://localhost/app") // github.com/jackc/pgx/v5/pgxpool
 //	err = postgres.CreateTable(ctx, pool, nil)
 //	server := socketio.NewServer(&socketio.Options{Adapter: postgres.New(pool, nil)})
 //
-// The pool remains the application's, which closes it after the server. It should have connections to spare: what nodes tell
-// each other waits while there is none. A proxy before PostgreSQL must keep a client on one connection, as LISTEN needs.
+// The application keeps the pool and closes it after the server. The pool needs connections to spare: messages to other
+// nodes wait while there is none. A proxy in front of PostgreSQL must keep a client on one connection, because LISTEN needs
+// that.
 //
-// Nodes may be Node.js servers with @socket.io/postgres-adapter 0.4 or later, and processes that emit with
-// @socket.io/postgres-emitter are heard, which those versions of the adapter do not do.
+// Nodes can be Node.js servers with @socket.io/postgres-adapter 0.4 or later. Processes that emit with
+// @socket.io/postgres-emitter are heard, too, although those versions of the adapter ignore them.
 //
 // # How messages travel
 //
-// A message is a notification on the channel of its namespace. What is binary, or too long for a notification, goes to a
-// table of attachments, which [CreateTable] creates, and the notification says where it is. Each node deletes attachments of
-// anybody that are older than [Options.CleanupInterval].
+// A message is a notification on the channel of its namespace. A message that is binary, or too long for a notification, is
+// stored in a table of attachments, which [CreateTable] creates, and the notification refers to it. Each node deletes all
+// attachments that are older than [Options.CleanupInterval].
 //
-// Every node gets everything, answers to others included. PostgreSQL delivers notifications one transaction after the other,
-// whatever database they are in, so that it carries thousands of messages a second, and not as many as Redis does.
+// Every node receives every message, including answers to other nodes. PostgreSQL delivers the notifications of all its
+// databases one transaction after the other, so it carries thousands of messages a second, fewer than Redis.
 //
-// A channel's name has at most 63 bytes, "socket.io#" before that of the namespace included. A namespace whose name is longer,
-// or is no valid UTF-8, serves this node alone: its messages to other nodes fail.
+// The name of a channel has at most 63 bytes, including "socket.io#" in front of the namespace. A namespace with a longer
+// name, or with one that is not valid UTF-8, works on this node only: its messages to other nodes fail.
 //
-// # What is guaranteed
+// # Guarantees
 //
-// Sockets of this node are served all the time, whether PostgreSQL works or not. A message reaches another node at most once.
-// In particular:
+// The sockets of this node are always served, whether PostgreSQL works or not. A message reaches another node at most once.
+// In detail:
 //
-//   - What is published is not published again, whatever becomes of it. If PostgreSQL refuses it (there is no table, its disk is
-//     full), this message is lost, and no other. If the connection fails, or PostgreSQL takes longer than ten seconds, the messages
-//     under way are lost. Other connections of the pool are tried before they are used, then. Where connections may fall silent, give
-//     the pool a PingTimeout (pool_ping_timeout): without one, each that has done so takes another ten seconds.
+//   - A message is published once, whatever becomes of it. If PostgreSQL refuses it (the table is missing, the disk is full),
+//     only this message is lost. If the connection fails, or PostgreSQL takes longer than ten seconds, the messages under way
+//     are lost, and other connections of the pool are tested before they are used. Where connections can go silent, give the
+//     pool a PingTimeout (pool_ping_timeout): without one, each silent connection costs another ten seconds.
 //   - What waits for PostgreSQL is bounded by MaxQueuedBytes. Further messages are lost.
-//   - What one Go node sends in one namespace arrives in order on Go nodes, attachments included. Node.js nodes keep no order.
-//   - An attachment is asked for twice, for five seconds in all. If it is not there by then, that message is lost. Those behind
-//     it wait meanwhile, up to 16 MiB of them; further ones are lost.
-//   - A node whose connection that listens is lost hears nothing until it is there again. It tries that by itself, at
-//     first at once, then every two seconds. It notices a connection that has gone silent after about ten seconds.
-//   - A node counts until it says that it leaves, or was not heard of for Heartbeat.Timeout, ten seconds. Requests do not
-//     wait for it any longer. Those that come to no end return adapter.ErrTimeout with the answers that came.
-//   - What is no message of a node is ignored.
+//   - What one Go node sends in one namespace arrives at Go nodes in order, attachments included. Node.js nodes keep no order.
+//   - An attachment is fetched within five seconds, in two tries, or its message is lost. The messages behind it wait.
+//   - A node listens while it delivers. What waits for delivery, or for an attachment, is bounded by MaxPendingBytes. A
+//     namespace that does not keep up makes PostgreSQL wait for a second; after that, messages that find no room are lost.
+//   - A node whose listening connection is lost hears nothing until it has a new one, which it tries to get at once and then
+//     every two seconds. It notices after about ten seconds that the connection has gone silent.
+//   - A node counts until it says that it leaves, or has been silent for Heartbeat.Timeout, ten seconds by default. Requests do
+//     not wait for it any longer. Requests that remain incomplete return adapter.ErrTimeout with the answers so far.
+//   - Notifications that are not messages of a node are ignored.
 //
-// All of this is counted in the Stats of the [adapter.Cluster] that a namespace has as its adapter, and logged at a bounded
-// rate: Failed is what could not be published, Dropped what there was no room for, Malformed what was ignored and what
-// attachments were not to be had, and Lost how often the connection that listens was.
+// All of this is counted in the Stats of the [adapter.Cluster] that is the namespace's adapter, and logged at a bounded rate:
+// Failed counts messages that could not be published, Dropped those that found no room, Malformed those that were ignored or
+// whose attachment could not be fetched, and Lost how often the listening connection was lost.
 package postgres

@@ -50,7 +50,7 @@ type fleet struct {
 func newFleet(t *testing.T, server *pgtest.Server, way func(i int, url string) string) *fleet {
 	f := &fleet{server: server}
 	f.o.ClusterOptions = adapter.ClusterOptions{
-		Logger: f.log.Logger(), MaxQueuedBytes: 500_000, RequestTimeout: time.Second,
+		Logger: f.log.Logger(), MaxQueuedBytes: 500_000, MaxPendingBytes: 8 << 20, RequestTimeout: time.Second,
 		Heartbeat: &adapter.HeartbeatOptions{Interval: 100 * time.Millisecond, Timeout: 10 * time.Second},
 	}
 	first := open(t, server.URL, nil)
@@ -185,12 +185,21 @@ func TestRestart(t *testing.T) {
 	})
 	f.server.Run()
 	f.awaitTraffic(t)
-	for _, line := range []string{"connection to PostgreSQL that listens lost", "listening to PostgreSQL again", "messages to other nodes lost"} {
+	for _, line := range []string{"subscriptions lost", "subscriptions restored", "messages to other nodes lost"} {
 		f.log.Await(t, line, 4)
 	}
 	if got := f.socket[1].Take(); strings.Contains(fmt.Sprint(got), "here") {
 		t.Errorf("what was lost arrives: %q", got)
 	}
+}
+
+// TestSlow has a namespace not get on with what it receives.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	adaptertest.RunSlow(t, false, func(o adapter.ClusterOptions) adapter.Factory {
+		return postgres.New(open(t, server.URL, nil), &postgres.Options{ClusterOptions: o})
+	})
 }
 
 // TestHang stops PostgreSQL with its connections open.
@@ -856,7 +865,7 @@ func TestCloseWithoutPostgreSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	adaptertest.RunUnreachable(t, "connection to PostgreSQL that listens lost", func(o adapter.ClusterOptions) adapter.Factory {
+	adaptertest.RunUnreachable(t, "subscriptions lost", func(o adapter.ClusterOptions) adapter.Factory {
 		return postgres.New(pool, &postgres.Options{ClusterOptions: o})
 	})
 }

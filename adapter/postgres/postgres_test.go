@@ -52,6 +52,12 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestInside(t *testing.T) {
+	t.Parallel()
+	pool := open(t, pgtest.Start(t).URL, nil)
+	adaptertest.RunInside(t, func() adapter.Factory { return postgres.New(pool, nil) })
+}
+
 // TestMadeAnew has namespaces follow each other on one connection that listens.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()

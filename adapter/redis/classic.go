@@ -3,24 +3,24 @@ package redis
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
 	"github.com/myriad-rt/myriad/internal/jsontext"
-	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 // classic is the backend of a namespace on ordinary publish/subscribe.
 type classic struct {
 	client redis.UniversalClient
-	membership
+	member *subscribe.Member
 	channels
 	node adapter.Node
-	head []byte // of the broadcasts of this node
+	own  string // the channel of responses to this node
 }
 
 // channels are those of a namespace.
@@ -39,53 +39,62 @@ func newChannels(key, namespace string, specific bool) channels {
 	}
 }
 
-func newClassic(client redis.UniversalClient, r *pubsub.Receiver, o *Options, namespace string) *classic {
-	return &classic{
-		client: client, membership: membership{receiver: r}, channels: newChannels(o.Key, namespace, o.SpecificResponseChannel),
-	}
+func newClassic(client redis.UniversalClient, r *subscribe.Receiver, o *Options, namespace string) *classic {
+	b := &classic{client: client, channels: newChannels(o.Key, namespace, o.SpecificResponseChannel)}
+	b.member = r.NewMember(b.handle)
+	return b
 }
+
+// owner is a node that knows its broadcasts.
+type owner struct {
+	adapter.Node
+	head []byte // of the broadcasts of this node
+}
+
+// IsOwn implements subscribe.Owner.
+func (o owner) IsOwn(payload []byte) bool { return bytes.HasPrefix(payload, o.head) }
 
 // globEscaper makes of a name a pattern that matches that name only.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 func (b *classic) pattern() string { return globEscaper.Replace(b.broadcasts) + "*" }
 
-func (b *classic) ownResponses() string { return b.responses + b.node.UID() + "#" }
-
-// Start implements adapter.Backend.
+// Start implements adapter.Backend. Nodes are counted by their subscriptions to requests.
 func (b *classic) Start(n adapter.Node) {
-	b.node, b.head = n, broadcastHead(n.UID())
-	b.join(b.requests, &pubsub.Subscription{Handle: b.handleRequest, Lost: n.Lost, Confirmed: n.Connected},
-		map[string]*pubsub.Subscription{
-			b.pattern():      {Pattern: true, Handle: b.handleBroadcast},
-			b.responses:      {Handle: b.handleResponse},
-			b.ownResponses(): {Handle: b.handleResponse},
-		})
+	b.node, b.own = n, b.responses+n.UID()+"#"
+	b.member.Join(owner{n, broadcastHead(n.UID())}, b.requests, b.pattern(), b.responses, b.own)
 }
 
 // Publish implements adapter.Backend.
 func (b *classic) Publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
-	return pubsub.Publish(ctx, b.client, publishCommand, batch)
+	return redispubsub.Publish(ctx, b.client, publishCommand, batch)
 }
 
 // ServerCount implements adapter.Counter.
 func (b *classic) ServerCount(ctx context.Context) (int, error) {
-	return pubsub.Subscribers(ctx, b.client, false, b.requests)
+	return redispubsub.Subscribers(ctx, b.client, false, b.requests)
 }
 
 // Close implements adapter.Backend.
-func (b *classic) Close(ctx context.Context) error {
-	b.leave(b.pattern(), b.requests, b.responses, b.ownResponses())
-	if err := b.receiver.Flush(ctx); err != nil {
-		return fmt.Errorf("redis: unsubscribing: %w", err)
+func (b *classic) Close(ctx context.Context) error { return b.member.Close(ctx) }
+
+func (b *classic) handle(batch []subscribe.Message) {
+	for i := range batch {
+		switch m := &batch[i]; m.Name {
+		case b.requests:
+			b.handleRequest(m.Payload)
+		case b.responses, b.own:
+			b.handleResponse(m.Payload)
+		default:
+			b.handleBroadcast(m.Channel, m.Payload)
+		}
 	}
-	return nil
 }
 
 // handleBroadcast takes a message on the channel of the namespace or of a room.
 func (b *classic) handleBroadcast(channel string, payload []byte) {
 	rest, ok := strings.CutPrefix(channel, b.broadcasts)
-	if !ok || bytes.HasPrefix(payload, b.head) {
+	if !ok {
 		return
 	}
 	if room := strings.TrimSuffix(rest, "#"); room != "" && !b.node.HasRoom(room) {
@@ -95,7 +104,7 @@ func (b *classic) handleBroadcast(channel string, payload []byte) {
 }
 
 // handleRequest takes a message on the channel of requests.
-func (b *classic) handleRequest(_ string, payload []byte) {
+func (b *classic) handleRequest(payload []byte) {
 	switch r, err := decodeRequest(payload, b.node.UID()); {
 	case err != nil:
 		b.node.Receive(nil, err)
@@ -107,7 +116,7 @@ func (b *classic) handleRequest(_ string, payload []byte) {
 }
 
 // handleResponse takes an answer to a node, which need not be this one.
-func (b *classic) handleResponse(_ string, payload []byte) {
+func (b *classic) handleResponse(payload []byte) {
 	b.node.Receive(decodeResponse(payload, b.node.Awaits))
 }
 

@@ -1,33 +1,38 @@
-// Package redis connects the nodes of a cluster by way of Redis.
+// Package redis connects the nodes of a cluster through Redis publish/subscribe.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"}) // github.com/redis/go-redis/v9
 //	server := socketio.NewServer(&socketio.Options{Adapter: redisadapter.New(client, nil)})
 //
-// Any client of go-redis serves: for a single server, Sentinel or Redis Cluster. It remains the
-// application's, which closes it after the server.
+// Any go-redis client works: for a single server, Sentinel or Redis Cluster. The application keeps the client and closes it
+// after the server.
 //
 // # Two kinds
 //
-// [New] speaks with Node.js servers that use createAdapter of @socket.io/redis-adapter 8, and the emitters of
-// @socket.io/redis-emitter, over ordinary publish/subscribe. Every node gets every broadcast, except that it does not
-// look into those for a room that it has nobody in.
+// [New] is compatible with Node.js servers that use createAdapter of @socket.io/redis-adapter 8 and with the emitters of
+// @socket.io/redis-emitter. It uses ordinary publish/subscribe: every node receives every broadcast, and ignores broadcasts
+// to rooms that none of its sockets is in without decoding them.
 //
-// [NewSharded] speaks with those that use createShardedAdapter, over the sharded publish/subscribe of Redis
-// 7. On Redis Cluster it spreads the load over the servers, and with rooms of their own channel a node gets what it has
-// sockets for only. All nodes must use the same [SubscriptionMode].
+// [NewSharded] is compatible with servers that use createShardedAdapter. It uses the sharded publish/subscribe of Redis 7,
+// which spreads the load over the masters of a Redis Cluster. With a channel for each room, a node receives only broadcasts
+// for rooms that it has. All nodes must use the same [SubscriptionMode].
 //
-// The two do not hear each other.
+// Nodes of the two kinds do not hear each other.
 //
-// # What is guaranteed
+// # Guarantees
 //
-// A message reaches a node at most once: it is not sent again if Redis fails while it is sent, whatever
-// the client's options say. What one node sends to one channel arrives in order. While the connection to Redis is lost, messages
-// are lost; a node notices a connection that has gone silent after about ten seconds and connects anew by itself. Rooms
-// take a moment to be subscribed to, during which what other nodes broadcast to them passes by.
+// A message reaches a node at most once: if Redis fails while a message is being published, it is not published again,
+// whatever the client's options say. What one node publishes on one channel arrives in order. Messages published while the
+// connection to Redis is lost are lost. A node notices after about ten seconds that a connection has gone silent, and
+// reconnects by itself. A node subscribes to the channel of a room moments after the room's first member has joined;
+// broadcasts of other nodes before that do not reach it.
 //
-// All of this is counted in the Stats of the [adapter.Cluster] that a namespace has as its adapter, and
-// logged at a bounded rate. This node's own sockets are served all the time.
+// A node reads from Redis while it delivers, in the order of arrival within a namespace and independently between
+// namespaces. What waits for delivery is bounded by MaxPendingBytes. A namespace that does not keep up makes Redis wait for
+// a second; after that, messages that find no room are dropped.
 //
-// Nodes are counted by their subscriptions, as Node.js counts them: a node that has died counts until Redis has noticed.
-// Requests end at their time-out then, with the answers of the others.
+// Losses are counted in the Stats of the [adapter.Cluster] that is the namespace's adapter, and logged at a bounded rate.
+// The sockets of this node are always served.
+//
+// Nodes are counted by their subscriptions, as Node.js counts them: a node that has died counts until Redis notices. Until
+// then, requests end at their time-out, with the answers of the other nodes.
 package redis

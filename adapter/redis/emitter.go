@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
 	"github.com/myriad-rt/myriad/emitter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
 )
 
 // What messages are published with.
@@ -40,7 +40,7 @@ func NewShardedEmitter(client redis.UniversalClient, o *ShardedOptions) emitter.
 
 func newEmitter(client redis.UniversalClient, command string, encode func(*adapter.Message) adapter.Outgoing) emitter.Emitter {
 	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
-		if _, err := pubsub.Publish(ctx, client, command, []adapter.Outgoing{encode(m)}); err != nil {
+		if _, err := redispubsub.Publish(ctx, client, command, []adapter.Outgoing{encode(m)}); err != nil {
 			return fmt.Errorf("redis: publishing: %w", err)
 		}
 		return nil

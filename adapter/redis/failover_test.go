@@ -170,8 +170,8 @@ func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 	t.Logf("lost in %v until it goes on: %v", time.Since(begun), p.Lost())
 	p.log.Await(t, "messages to other nodes lost", 100)
 	if subscribed {
-		p.log.Await(t, "subscription to Redis lost", 100)
-		p.log.Await(t, "subscribed to Redis again", 100)
+		p.log.Await(t, "subscriptions lost", 100)
+		p.log.Await(t, "subscriptions restored", 100)
 	}
 	// It comes back as a replica.
 	master.Run()

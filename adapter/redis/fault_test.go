@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +15,6 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 	"github.com/myriad-rt/myriad/adapter/redis"
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
-	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // fleet is two nodes on one Redis, with a socket each.
@@ -83,7 +80,7 @@ func TestRestart(t *testing.T) {
 				}
 				return ""
 			})
-			for _, line := range []string{"subscription to Redis lost", "subscribed to Redis again", "messages to other nodes lost"} {
+			for _, line := range []string{"subscriptions lost", "subscriptions restored", "messages to other nodes lost"} {
 				f.log.Await(t, line, 4)
 			}
 		})
@@ -131,63 +128,19 @@ func TestHang(t *testing.T) {
 	f.awaitTraffic(t)
 }
 
-// slowSocket is delivered nothing until its gate is opened.
-type slowSocket struct {
-	*adaptertest.Socket
-	member adapter.Member
-	gate   chan struct{}
-}
-
-func (s *slowSocket) ID() string              { return "slow" }
-func (s *slowSocket) Member() *adapter.Member { return &s.member }
-
-func (s *slowSocket) Deliver(*parser.Packet, *transport.Message, adapter.Flags) { <-s.gate }
-
-// TestSlowReceiver has a node not read what Redis sends, until Redis gives its connection up.
-func TestSlowReceiver(t *testing.T) {
-	f := newFleet(t, "classic")
-	client := goredis.NewClient(&goredis.Options{Addr: f.server.Addr})
-	defer client.Close()
-	if err := client.ConfigSet(t.Context(), "client-output-buffer-limit", "pubsub 1mb 0 0").Err(); err != nil {
-		t.Fatal(err)
+// TestSlow has a namespace not get on with what it receives.
+func TestSlow(t *testing.T) {
+	for kind, open := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			adaptertest.RunSlow(t, false, func(o adapter.ClusterOptions) adapter.Factory {
+				client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+				t.Cleanup(func() { client.Close() })
+				return open(client, o)
+			})
+		})
 	}
-	slow := &slowSocket{Socket: f.socket[1], gate: make(chan struct{})}
-	open := sync.OnceFunc(func() { close(slow.gate) })
-	defer open()
-	if err := f.nodes[1].Adapter.Add(slow, "slow"); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("wait"), adapter.Options{Rooms: []string{"slow"}}); err != nil {
-		t.Fatal(err)
-	}
-	subscriptions := func() int64 {
-		const channel = "socket.io-request#/#"
-		counts, err := client.PubSubNumSub(t.Context(), channel).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return counts[channel]
-	}
-	// The system takes some megabytes before Redis has to keep anything.
-	long := strings.Repeat("x", 256<<10)
-	adaptertest.Eventually(t, func() string {
-		if err := client.Publish(t.Context(), "socket.io#/#nobody#", long).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if subscriptions() > 1 {
-			return "Redis keeps all that the node does not read"
-		}
-		return ""
-	})
-	open()
-	adaptertest.Eventually(t, func() string {
-		if s := f.nodes[1].Stats(); s.Lost != 1 {
-			return fmt.Sprintf("%+v", s)
-		}
-		return ""
-	})
-	f.log.Await(t, "subscription to Redis lost", 1)
-	f.awaitTraffic(t)
 }
 
 // TestGarbage publishes what is no message.
@@ -222,7 +175,7 @@ func TestGarbage(t *testing.T) {
 func TestCloseWithoutRedis(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second})
 	defer client.Close()
-	adaptertest.RunUnreachable(t, "subscription to Redis lost", func(o adapter.ClusterOptions) adapter.Factory {
+	adaptertest.RunUnreachable(t, "subscriptions lost", func(o adapter.ClusterOptions) adapter.Factory {
 		return redis.New(client, &redis.Options{ClusterOptions: o})
 	})
 }

@@ -9,19 +9,18 @@ import (
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
-	"github.com/myriad-rt/myriad/internal/pubsub"
 )
 
 // notReceiving is a backend whose node hears nothing.
 type notReceiving struct{ *classic }
 
-func (b notReceiving) Start(n adapter.Node) { b.node, b.head = n, broadcastHead(n.UID()) }
+func (b notReceiving) Start(n adapter.Node) { b.node = n }
 
 // newTestClassic returns the backend of a namespace that is not connected, and the namespace.
 func newTestClassic(namespace string, o *Options) (*classic, *adaptertest.Node) {
 	o.Key = defaultPrefix
 	n := adaptertest.NewNode(namespace)
-	b := newClassic(nil, pubsub.NewReceiver(nil, false, nil), o, namespace)
+	b := newClassic(nil, newReceiver(nil, false, &o.ClusterOptions), o, namespace)
 	n.Adapter = adapter.NewCluster(n, nil, notReceiving{b})
 	return b, n
 }

@@ -4,7 +4,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
 // Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
@@ -75,7 +76,7 @@ func (o *ShardedOptions) withDefaults() *ShardedOptions {
 // namespaces of one factory share one connection that receives, apart from those of the client.
 func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	opts := o.withDefaults()
-	r := pubsub.NewReceiver(client, false, opts.Logger)
+	r := newReceiver(client, false, &opts.ClusterOptions)
 	return func(ns adapter.Namespace) adapter.Adapter {
 		return adapter.NewCluster(ns, &opts.ClusterOptions, newClassic(client, r, opts, ns.Name()))
 	}
@@ -86,8 +87,12 @@ func New(client redis.UniversalClient, o *Options) adapter.Factory {
 // Cluster one to each server.
 func NewSharded(client redis.UniversalClient, o *ShardedOptions) adapter.Factory {
 	opts := o.withDefaults()
-	r := pubsub.NewReceiver(client, true, opts.Logger)
+	r := newReceiver(client, true, &opts.ClusterOptions)
 	return func(ns adapter.Namespace) adapter.Adapter {
 		return adapter.NewCluster(ns, &opts.ClusterOptions, newSharded(client, r, opts, ns.Name()))
 	}
+}
+
+func newReceiver(client redis.UniversalClient, sharded bool, o *adapter.ClusterOptions) *subscribe.Receiver {
+	return redispubsub.NewReceiver(client, sharded, subscribe.Options{Logger: o.Logger, MaxPendingBytes: o.MaxPendingBytes})
 }

@@ -94,6 +94,17 @@ func TestOldRequests(t *testing.T) {
 	}
 }
 
+func TestInside(t *testing.T) {
+	for name, open := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+			t.Cleanup(func() { client.Close() })
+			adaptertest.RunInside(t, func() adapter.Factory { return open(client, adapter.ClusterOptions{}) })
+		})
+	}
+}
+
 // TestMadeAnew has namespaces follow each other on one connection.
 func TestMadeAnew(t *testing.T) {
 	for name, open := range kinds {

@@ -2,18 +2,18 @@ package redis
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
 // sharded is the backend of a namespace on sharded publish/subscribe.
 type sharded struct {
 	client redis.UniversalClient
-	membership
+	member *subscribe.Member
 	shardedChannels
 	node adapter.Node
 	own  string // the channel of responses to this node
@@ -29,19 +29,24 @@ func newShardedChannels(o *ShardedOptions, namespace string) shardedChannels {
 	return shardedChannels{main: o.ChannelPrefix + "#" + namespace + "#", mode: o.SubscriptionMode}
 }
 
-func newSharded(client redis.UniversalClient, r *pubsub.Receiver, o *ShardedOptions, namespace string) *sharded {
-	return &sharded{client: client, membership: membership{receiver: r}, shardedChannels: newShardedChannels(o, namespace)}
+func newSharded(client redis.UniversalClient, r *subscribe.Receiver, o *ShardedOptions, namespace string) *sharded {
+	b := &sharded{client: client, shardedChannels: newShardedChannels(o, namespace)}
+	b.member = r.NewMember(b.handle)
+	return b
 }
 
-// Start implements adapter.Backend.
+// Start implements adapter.Backend. Nodes are counted by their subscriptions to the channel of the namespace.
 func (b *sharded) Start(n adapter.Node) {
 	b.node, b.own = n, b.of(&adapter.Message{To: n.UID()})
 	n.SubscribeRooms(b.mode, b.subscribe, b.unsubscribe)
-	b.join(b.main, &pubsub.Subscription{Handle: b.handle, Lost: n.Lost, Confirmed: n.Connected},
-		map[string]*pubsub.Subscription{b.own: {Handle: b.handle}})
+	b.member.Join(n, b.main, b.own)
 }
 
-func (b *sharded) handle(_ string, payload []byte) { b.node.ReceiveEncoded(payload) }
+func (b *sharded) handle(batch []subscribe.Message) {
+	for i := range batch {
+		b.node.ReceiveEncoded(batch[i].Payload)
+	}
+}
 
 // Encode implements adapter.Backend.
 func (b *sharded) Encode(m *adapter.Message) (adapter.Outgoing, error) { return b.encode(m), nil }
@@ -66,17 +71,17 @@ func (c *shardedChannels) of(m *adapter.Message) string {
 
 // Publish implements adapter.Backend.
 func (b *sharded) Publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
-	return pubsub.Publish(ctx, b.client, shardedPublishCommand, batch)
+	return redispubsub.Publish(ctx, b.client, shardedPublishCommand, batch)
 }
 
 // ServerCount implements adapter.Counter.
 func (b *sharded) ServerCount(ctx context.Context) (int, error) {
-	return pubsub.Subscribers(ctx, b.client, true, b.main)
+	return redispubsub.Subscribers(ctx, b.client, true, b.main)
 }
 
 func (b *sharded) subscribe(room string) {
 	if name := b.main + room + "#"; name != b.own {
-		b.receiver.Subscribe(name, &pubsub.Subscription{Owner: b, Handle: b.handle})
+		b.member.Subscribe(name)
 	}
 }
 
@@ -87,14 +92,8 @@ func (b *sharded) unsubscribe(rooms ...string) {
 			names = append(names, name)
 		}
 	}
-	b.receiver.Unsubscribe(b, names...)
+	b.member.Unsubscribe(names...)
 }
 
 // Close implements adapter.Backend.
-func (b *sharded) Close(ctx context.Context) error {
-	b.leave(b.main, b.own)
-	if err := b.receiver.Flush(ctx); err != nil {
-		return fmt.Errorf("redis: unsubscribing: %w", err)
-	}
-	return nil
-}
+func (b *sharded) Close(ctx context.Context) error { return b.member.Close(ctx) }

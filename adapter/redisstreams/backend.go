@@ -3,32 +3,40 @@ package redisstreams
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
+	"errors"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"unicode/utf16"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 // backend is that of a namespace. What changes the state of clients is an entry of a stream; requests, which are
 // worth nothing later, and answers are published on channels.
 type backend struct {
-	f      *factory
-	node   adapter.Node
-	reader *reader
-	stream string
-	main   string // the channel of the namespace
-	own    string // the channel of responses to this node
-	hears  bool   // Redis has subscribed this node to own; guarded by reader.mu
+	f        *factory
+	node     adapter.Node
+	entries  *subscribe.Member // of the stream
+	messages *subscribe.Member // on channels
+	stream   string
+	main     string // the channel of the namespace
+	own      string // the channel of responses to this node
+
+	mu      sync.Mutex
+	handled position      // of the last entry that has been handled
+	moved   chan struct{} // closed when that changes; nil if nobody waits for it
 }
 
 func newBackend(f *factory, namespace string) *backend {
-	stream := streamOf(namespace, f.opts)
-	return &backend{f: f, reader: f.reader(stream), stream: stream, main: f.opts.ChannelPrefix + "#" + namespace + "#"}
+	b := &backend{f: f, stream: streamOf(namespace, f.opts), main: f.opts.ChannelPrefix + "#" + namespace + "#"}
+	b.entries, b.messages = f.streams.NewMember(b.handleEntries), f.channels.NewMember(b.handleMessages)
+	return b
 }
 
 // streamOf returns the stream of a namespace. Node.js servers read no stream with a negative number, but write to
@@ -47,19 +55,114 @@ func streamOf(namespace string, o *Options) string {
 // Start implements adapter.Backend.
 func (b *backend) Start(n adapter.Node) {
 	b.node, b.own = n, b.main+n.UID()+"#"
-	b.reader.attach(b)
-	b.f.receiver.Subscribe(b.own, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: func() { b.reader.hears(b) }})
+	b.entries.Join(reading{n, b}, nameOf(b.stream, n.Namespace(), n.UID()))
 }
 
-// join has this node count as one of the cluster, which is by its subscription. That must not come before the reader
-// has its place in the stream: who has counted the nodes may rely on what it broadcasts then to reach all of them. Nor before
-// answers come, which may be by another server of a Redis Cluster.
-func (b *backend) join() {
-	b.f.receiver.Subscribe(b.main, &pubsub.Subscription{Owner: b, Handle: b.handleMessage, Confirmed: b.node.Connected, Lost: b.node.Lost})
+// reading is told whether the stream is read.
+type reading struct {
+	adapter.Node
+	b *backend
 }
 
-// handleMessage takes what was published on a channel.
-func (b *backend) handleMessage(_ string, payload []byte) { b.node.ReceiveEncoded(payload) }
+// IsOwn implements subscribe.Owner: what this node has broadcast itself comes back with its offset.
+func (reading) IsOwn([]byte) bool { return false }
+
+// Connected implements subscribe.Owner. All entries behind a place in the stream come from now on. Only then this node
+// counts as one of the cluster, which is by its subscription: who has counted the nodes may rely on what it broadcasts
+// then to reach all of them.
+func (r reading) Connected() {
+	r.Returning(true)
+	r.b.messages.Join(r.Node, r.b.main, r.b.own)
+}
+
+// Lost implements subscribe.Owner. Nothing is lost that the stream keeps.
+func (r reading) Lost() { r.Returning(false) }
+
+func (b *backend) handleMessages(batch []subscribe.Message) {
+	for i := range batch {
+		b.node.ReceiveEncoded(batch[i].Payload)
+	}
+}
+
+func (b *backend) handleEntries(batch []subscribe.Message) {
+	for i := range batch {
+		switch v := batch[i].Value.(type) {
+		case *entry:
+			if b.handled.before(v.at) { // it may have come by the connection before
+				b.handleEntry(v)
+				b.reach(v.at)
+			}
+		case position:
+			b.reach(v)
+		case gap:
+			b.node.Lost()
+		case func():
+			v()
+		}
+	}
+}
+
+// reach takes note that everything up to p has been handled. Whatever became of it, it is not handled again.
+func (b *backend) reach(p position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.handled = p
+	if b.moved != nil {
+		close(b.moved)
+		b.moved = nil
+	}
+}
+
+// await returns when everything up to p has been handled, or ctx ends.
+func (b *backend) await(ctx context.Context, p position) error {
+	for {
+		b.mu.Lock()
+		if !b.handled.before(p) {
+			b.mu.Unlock()
+			return nil
+		}
+		if b.moved == nil {
+			b.moved = make(chan struct{})
+		}
+		moved := b.moved
+		b.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// attempt calls f with the position of the last entry that has been handled, and nothing is handled meanwhile. It does
+// not, and returns false, if that is behind last.
+func (b *backend) attempt(ctx context.Context, last position, f func(at position)) (done bool, err error) {
+	var begun atomic.Bool // or given up
+	result := make(chan bool, 1)
+	open := b.entries.Insert(subscribe.Message{Value: func() {
+		if begun.Swap(true) {
+			return
+		}
+		at := b.handled
+		fits := !last.before(at)
+		if fits {
+			f(at)
+		}
+		result <- fits
+	}})
+	if !open {
+		return false, adapter.ErrClosed
+	}
+	select {
+	case done = <-result:
+		return done, nil
+	case <-ctx.Done():
+	}
+	if begun.Swap(true) {
+		return <-result, nil // soon: f does not block
+	}
+	return false, context.Cause(ctx)
+}
 
 // handleEntry takes an entry of the stream for this namespace.
 func (b *backend) handleEntry(e *entry) {
@@ -113,38 +216,33 @@ func (b *backend) Publish(ctx context.Context, batch []adapter.Outgoing) (sent i
 	for i := range batch {
 		cmds[i] = b.command(ctx, &batch[i])
 	}
-	return pubsub.Send(ctx, b.f.client, cmds)
+	return redispubsub.Send(ctx, b.f.client, cmds)
 }
 
 func (b *backend) command(ctx context.Context, out *adapter.Outgoing) redis.Cmder {
 	switch {
 	case out.Type == sessionType:
-		return pubsub.Once(ctx, "set", out.Channel, out.Payload, "px", b.node.Recovery().MaxDisconnection.Milliseconds())
+		return redispubsub.Once(ctx, "set", out.Channel, out.Payload, "px", b.node.Recovery().MaxDisconnection.Milliseconds())
 	case out.Channel == "":
 		return add(ctx, b.stream, b.f.opts.MaxLen, b.node.UID(), b.node.Namespace(), out)
 	case b.f.opts.ShardedPubSub:
-		return pubsub.Once(ctx, "spublish", out.Channel, out.Payload)
+		return redispubsub.Once(ctx, "spublish", out.Channel, out.Payload)
 	}
-	return pubsub.Once(ctx, "publish", out.Channel, out.Payload)
+	return redispubsub.Once(ctx, "publish", out.Channel, out.Payload)
 }
 
 // add returns the command that adds an entry to a stream.
 func add(ctx context.Context, stream string, maxLen int64, uid, namespace string, out *adapter.Outgoing) redis.Cmder {
-	return pubsub.Once(ctx, "xadd", stream, "maxlen", "~", maxLen, "*",
+	return redispubsub.Once(ctx, "xadd", stream, "maxlen", "~", maxLen, "*",
 		"uid", uid, "nsp", namespace, "type", int(out.Type), "data", out.Payload)
 }
 
 // ServerCount implements adapter.Counter.
 func (b *backend) ServerCount(ctx context.Context) (int, error) {
-	return pubsub.Subscribers(ctx, b.f.client, b.f.opts.ShardedPubSub, b.main)
+	return redispubsub.Subscribers(ctx, b.f.client, b.f.opts.ShardedPubSub, b.main)
 }
 
 // Close implements adapter.Backend.
 func (b *backend) Close(ctx context.Context) error {
-	b.reader.detach(b)
-	b.f.receiver.Unsubscribe(b, b.main, b.own)
-	if err := b.f.receiver.Flush(ctx); err != nil {
-		return fmt.Errorf("redisstreams: unsubscribing: %w", err)
-	}
-	return nil
+	return errors.Join(b.entries.Close(ctx), b.messages.Close(ctx))
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
 	"github.com/myriad-rt/myriad/emitter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
 )
 
 // NewEmitter returns an emitter that reaches the nodes of New with the same StreamName and StreamCount, and those of
@@ -20,7 +20,7 @@ func NewEmitter(client redis.UniversalClient, o *Options) emitter.Emitter {
 	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {
 		out := adapter.Outgoing{Type: m.Type, Payload: appendData(nil, m)}
 		cmd := add(ctx, streamOf(m.Namespace, opts), opts.MaxLen, m.UID, m.Namespace, &out)
-		if _, err := pubsub.Send(ctx, client, []redis.Cmder{cmd}); err != nil {
+		if _, err := redispubsub.Send(ctx, client, []redis.Cmder{cmd}); err != nil {
 			return fmt.Errorf("redisstreams: publishing: %w", err)
 		}
 		return nil

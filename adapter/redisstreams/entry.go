@@ -15,6 +15,7 @@ import (
 // entry is one of a stream, as Redis returns it.
 type entry struct {
 	id, uid, namespace, kind, data string
+	at                             position // that id stands for
 }
 
 // broadcastKind is the type of entries that clients are sent.
@@ -26,7 +27,9 @@ func newEntry(m *redis.XMessage) *entry {
 		s, _ := m.Values[name].(string)
 		return s
 	}
-	return &entry{id: m.ID, uid: field("uid"), namespace: field("nsp"), kind: field("type"), data: field("data")}
+	e := &entry{id: m.ID, uid: field("uid"), namespace: field("nsp"), kind: field("type"), data: field("data")}
+	e.at, _ = parsePosition(m.ID)
+	return e
 }
 
 // decode returns the message that e is. An error is adapter.ErrMalformed or ErrUnknownType, wrapped.

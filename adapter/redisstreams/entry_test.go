@@ -45,7 +45,7 @@ func (b notReceiving) Start(n adapter.Node) { b.node = n }
 
 // newTestBackend returns the backend of a namespace that is not connected.
 func newTestBackend(namespace string, o *Options) (b *backend) {
-	f := &factory{opts: o.withDefaults(), readers: make(map[string]*reader)}
+	f := newFactory(nil, o.withDefaults())
 	n := adaptertest.NewNode(namespace)
 	n.Kept = new(adapter.RecoveryOptions)
 	b = newBackend(f, namespace)

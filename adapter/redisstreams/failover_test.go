@@ -91,7 +91,7 @@ func failOver(t *testing.T, master *redistest.Server, connect func() goredis.Uni
 	}
 	tr.Await(t)
 	t.Logf("lost in %v until it goes on: %v", time.Since(begun), tr.Lost())
-	for _, line := range []string{"stream of Redis cannot be read", "reading from Redis again", "messages to other nodes lost"} {
+	for _, line := range []string{streamLost, "subscriptions restored", "messages to other nodes lost"} {
 		log.Await(t, line, 100)
 	}
 	master.Run() // as a replica

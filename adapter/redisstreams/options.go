@@ -1,13 +1,14 @@
 package redisstreams
 
 import (
-	"sync"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/internal/pubsub"
+	"github.com/myriad-rt/myriad/adapter/internal/redispubsub"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
 // Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
@@ -73,35 +74,24 @@ func (o *Options) withDefaults() *Options {
 // nil. The namespaces of one factory share one connection to each stream that they use and one for channels, apart from
 // those of the client.
 func New(client redis.UniversalClient, o *Options) adapter.Factory {
-	opts := o.withDefaults()
-	f := &factory{
-		client: client, opts: opts,
-		receiver: pubsub.NewReceiver(client, opts.ShardedPubSub, opts.Logger),
-		readers:  make(map[string]*reader),
-	}
+	f := newFactory(client, o.withDefaults())
 	return func(ns adapter.Namespace) adapter.Adapter {
-		return adapter.NewCluster(ns, &opts.ClusterOptions, newBackend(f, ns.Name()))
+		return adapter.NewCluster(ns, &f.opts.ClusterOptions, newBackend(f, ns.Name()))
 	}
 }
 
 // factory is what the namespaces of one process share.
 type factory struct {
-	client   redis.UniversalClient
-	opts     *Options
-	receiver *pubsub.Receiver
-
-	mu      sync.Mutex
-	readers map[string]*reader // by stream
+	client            redis.UniversalClient
+	opts              *Options
+	streams, channels *subscribe.Receiver
 }
 
-// reader returns the reader of a stream.
-func (f *factory) reader(stream string) *reader {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r := f.readers[stream]
-	if r == nil {
-		r = newReader(f.client, stream, f.opts)
-		f.readers[stream] = r
-	}
-	return r
+func newFactory(client redis.UniversalClient, o *Options) *factory {
+	f := &factory{client: client, opts: o}
+	r := subscribe.Options{Logger: o.Logger, MaxPendingBytes: o.MaxPendingBytes}
+	f.channels = redispubsub.NewReceiver(client, o.ShardedPubSub, r)
+	r.Backend, r.Patience = "Redis streams", math.MaxInt64 // a stream keeps what there is no room for
+	f.streams = subscribe.New(&reader{client: client, opts: o, cursors: make(map[string]*cursor)}, r)
+	return f
 }

@@ -3,308 +3,146 @@ package redisstreams
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"net"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-const (
-	// answerTime is how long Redis may take to answer beyond the time that it may wait.
-	answerTime = 5 * time.Second
-	// The time before a connection is tried again.
-	minBackoff = 50 * time.Millisecond
-	maxBackoff = 2 * time.Second
-)
+// answerTime is how long Redis may take to answer beyond the time that it may wait.
+const answerTime = 5 * time.Second
 
-// reader reads one stream, from its present end on, for the namespaces of a factory. While there are any, one
-// goroutine does so, on a connection of its own.
+// reader implements subscribe.Driver. A name is a stream, the name of a namespace and the id of a node's backend, with a
+// zero byte between. The key of its connection is the stream, which is read from its present end on. Nodes get the
+// entries of their namespace as the Value of a message, and before them a position: from there on they get all of them.
 type reader struct {
-	client redis.UniversalClient
+	client  redis.UniversalClient
+	opts    *Options
+	cursors map[string]*cursor // by stream
+}
+
+// nameOf returns the name that is subscribed to for a backend.
+func nameOf(stream, namespace, uid string) string { return stream + "\x00" + namespace + "\x00" + uid }
+
+// splitName returns the stream and the namespace of a name.
+func splitName(name string) (stream, namespace string) {
+	name = name[:strings.LastIndexByte(name, 0)]
+	stream, namespace, _ = strings.Cut(name, "\x00")
+	return stream, namespace
+}
+
+// cursor is where a stream is read. It outlives connections.
+type cursor struct {
 	stream string
-	opts   *Options
-	logger *slog.Logger
 
-	mu       sync.Mutex // held while an entry is handled
-	backends map[string]*backend
-	located  bool     // there is a position
-	position position // of the last entry that has been handled
-	reading  bool     // entries are handled as they come
-	waiting  []waiter
-	cancel   context.CancelFunc
-	ended    chan struct{} // closed when the goroutine has ended
+	mu    sync.Mutex
+	names map[string][]string // that are subscribed, by namespace
+	at    position            // of the last entry that has been handed over
 }
 
-func newReader(client redis.UniversalClient, stream string, o *Options) *reader {
-	r := &reader{client: client, stream: stream, opts: o, logger: o.Logger, backends: make(map[string]*backend)}
-	if r.logger == nil {
-		r.logger = slog.Default()
+// Locate implements subscribe.Driver.
+func (r *reader) Locate(_ context.Context, name string) (key string, err error) {
+	key, _ = splitName(name)
+	return key, nil
+}
+
+// Open implements subscribe.Driver.
+func (r *reader) Open(ctx context.Context, stream string, f *subscribe.Feed) (subscribe.Conn, error) {
+	line, err := r.connect(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", stream, err)
 	}
-	return r
-}
-
-// waiter waits until a position has been handled.
-type waiter struct {
-	position position
-	reached  chan struct{}
-}
-
-// attach hands the entries of a namespace to b, from where b joins the other nodes on, if answers come then.
-func (r *reader) attach(b *backend) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.backends[b.node.Namespace()] = b
-	b.node.Returning(r.reading)
-	if r.cancel != nil {
-		return
+	c := r.cursors[stream]
+	if c == nil {
+		c = &cursor{stream: stream, names: make(map[string][]string)}
+		r.cursors[stream] = c
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	before := r.ended
-	r.cancel, r.ended, r.located = cancel, make(chan struct{}), false
-	go r.run(ctx, before, r.ended)
+	return &conn{reader: r, cursor: c, feed: f, line: line, located: make(chan struct{}), ctx: ctx, cancel: cancel}, nil
 }
 
-// hears takes note that answers to b come, which joins the other nodes now, unless the reader has no place yet.
-func (r *reader) hears(b *backend) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.backends[b.node.Namespace()] != b {
-		return
-	}
-	b.hears = true
-	if r.located {
-		b.join()
-	}
+// conn implements subscribe.Conn.
+type conn struct {
+	*reader
+	*cursor
+	feed    *subscribe.Feed
+	line    *redis.Client
+	located chan struct{} // closed when the cursor has a position that entries can follow
+	ctx     context.Context
+	cancel  context.CancelFunc
 }
 
-// detach ends that. When it returns, nothing more is handed over and, if b was the last one, nothing more read.
-func (r *reader) detach(b *backend) {
-	r.mu.Lock()
-	if r.backends[b.node.Namespace()] == b {
-		delete(r.backends, b.node.Namespace())
-	}
-	if len(r.backends) > 0 || r.cancel == nil {
-		r.mu.Unlock()
-		return
-	}
-	r.cancel()
-	r.cancel = nil
-	ended := r.ended
-	r.mu.Unlock()
-	<-ended
-}
-
-// run reads until ctx ends. before, if not nil, is closed when nobody else does.
-func (r *reader) run(ctx context.Context, before, ended chan struct{}) {
-	defer close(ended)
-	if before != nil {
-		<-before
-	}
-	down, delay := false, minBackoff
-	for {
-		err := r.read(ctx, func() {
-			delay = minBackoff
-			if down {
-				down = false
-				r.logger.Info("reading from Redis again", "stream", r.stream)
-			}
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		if !down {
-			down = true
-			r.logger.Warn("stream of Redis cannot be read", "stream", r.stream, "err", err)
-		}
-		if cluster, ok := r.client.(*redis.ClusterClient); ok {
-			cluster.ReloadState(ctx)
-		}
-		select {
-		case <-time.After(delay):
-			delay = min(2*delay, maxBackoff)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// read connects and handles entries until that fails, or ctx ends. It calls works when Redis answers.
-func (r *reader) read(ctx context.Context, works func()) error {
-	conn, err := r.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.close()
-	// A command that waits does not heed the end of its context.
-	defer context.AfterFunc(ctx, conn.cut)()
-	if err := r.locate(ctx, conn); err != nil {
-		return err
-	}
-	works()
-	r.setReading(true)
-	defer r.setReading(false)
-	for {
-		entries, err := r.next(ctx, conn)
-		if err != nil {
-			return err
-		}
-		for i := range entries {
-			r.handle(&entries[i])
-		}
-	}
-}
-
-// line is a client of one connection, which can be cut while a command waits.
-type line struct {
-	*redis.Client
-
-	mu   sync.Mutex
-	conn net.Conn // the last one
-}
-
-func newLine(o redis.Options) *line {
-	l := new(line)
-	dial := o.Dialer
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.conn = conn
-		return conn, nil
-	}
-	o.PoolSize, o.MinIdleConns, o.ContextTimeoutEnabled = 1, 0, true
-	o.MaxRetries, o.DialerRetries = -1, 1 // the reader tries again itself
-	// What is pushed is for the other client.
-	o.PushNotificationProcessor, o.ClientSideCacheConfig, o.ClientSideCache = nil, nil, nil
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	l.Client = redis.NewClient(&o)
-	return l
-}
-
-func (l *line) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conn != nil {
-		l.conn.Close()
-	}
-}
-
-func (l *line) close() { _ = l.Close() } // it is of no use any more, whatever it says
-
-// connect returns a line to the server that has the stream.
-func (r *reader) connect(ctx context.Context) (*line, error) {
-	var server *redis.Client
-	var err error
-	switch c := r.client.(type) {
-	case *redis.Client:
-		server = c
-	case *redis.ClusterClient:
-		server, err = c.MasterForKey(ctx, r.stream)
+// Subscribe implements subscribe.Conn. The first call has all names that are wanted. If none of them has been read
+// before, the position is the present end of the stream.
+func (c *conn) Subscribe(ctx context.Context, names []string) error {
+	select {
+	case <-c.located:
 	default:
-		err = errors.New("redisstreams: unknown kind of client")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return newLine(*server.Options()), nil
-}
-
-// locate sets the position to the end of the stream, unless there is one that entries can follow.
-func (r *reader) locate(ctx context.Context, conn *line) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	newest, err := conn.XRevRangeN(ctx, r.stream, "+", "-", 1).Result()
-	if err != nil {
-		return err
-	}
-	oldest, err := conn.XRangeN(ctx, r.stream, "-", "+", 1).Result()
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	last, first := positionOf(newest), positionOf(oldest)
-	switch {
-	case !r.located:
-		for _, b := range r.backends {
-			if b.hears {
-				b.join()
-			}
+		left := c.drop(names, false)
+		if err := c.locate(ctx, left == 0); err != nil {
+			return fmt.Errorf("stream %s: %w", c.stream, err)
 		}
-	case last.before(r.position):
-		r.lostLocked() // the stream is not the one that it was
-	case r.position.before(first):
-		r.lostLocked() // it has been trimmed meanwhile
-		return nil
-	default:
-		return nil
+		close(c.located)
 	}
-	r.located = true
-	r.reachLocked(last)
+	c.mu.Lock()
+	for _, name := range names {
+		if _, namespace := splitName(name); !slices.Contains(c.names[namespace], name) {
+			c.names[namespace] = append(slices.Clip(c.names[namespace]), name)
+			c.feed.Insert(subscribe.Message{Name: name, Value: c.at})
+		}
+	}
+	c.mu.Unlock()
+	for _, name := range names {
+		c.feed.Confirmed(name)
+	}
 	return nil
 }
 
-// setReading tells the namespaces whether what they publish comes back.
-func (r *reader) setReading(on bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.reading = on
-	for _, b := range r.backends {
-		b.node.Returning(on)
+// locate sets the position to the end of the stream if nobody has read from it before, as fresh says, or if it is not the
+// stream that it was.
+func (c *conn) locate(ctx context.Context, fresh bool) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	newest, err := c.line.XRevRangeN(ctx, c.stream, "+", "-", 1).Result()
+	if err != nil {
+		return err
 	}
+	oldest, err := c.line.XRangeN(ctx, c.stream, "-", "+", 1).Result()
+	if err != nil {
+		return err
+	}
+	last, first := positionOf(newest), positionOf(oldest)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	other := last.before(c.at)
+	if !fresh && (other || c.at.before(first)) { // or it has been trimmed meanwhile
+		c.tellLocked(gap{})
+	}
+	if fresh || other {
+		c.at = last
+		c.tellLocked(last)
+	}
+	return nil
 }
 
-// reachLocked takes note that everything up to p has been handled.
-func (r *reader) reachLocked(p position) {
-	r.position = p
-	r.waiting = slices.DeleteFunc(r.waiting, func(w waiter) bool {
-		if p.before(w.position) {
-			return false
+// tellLocked has all that have subscribed hear something behind the entries so far.
+func (c *conn) tellLocked(value any) {
+	for _, names := range c.names {
+		for _, name := range names {
+			c.feed.Insert(subscribe.Message{Name: name, Value: value})
 		}
-		close(w.reached)
-		return true
-	})
+	}
 }
 
-// await returns when everything up to p has been handled, or ctx ends.
-func (r *reader) await(ctx context.Context, p position) error {
-	r.mu.Lock()
-	if r.located && !r.position.before(p) {
-		r.mu.Unlock()
-		return nil
-	}
-	w := waiter{p, make(chan struct{})}
-	r.waiting = append(r.waiting, w)
-	r.mu.Unlock()
-	select {
-	case <-w.reached:
-		return nil
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiting = slices.DeleteFunc(r.waiting, func(other waiter) bool { return other.reached == w.reached })
-	return context.Cause(ctx)
-}
-
-// attempt calls f with the present position, and nothing is handled meanwhile. It does not, and returns false, if
-// entries behind last have been handled.
-func (r *reader) attempt(last position, f func(at position)) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if last.before(r.position) {
-		return false
-	}
-	f(r.position)
-	return true
-}
+// gap is the Value of a message that stands for entries which are lost.
+type gap struct{}
 
 // positionOf returns that of the only entry in a list, or the one before all entries.
 func positionOf(list []redis.XMessage) position {
@@ -315,25 +153,102 @@ func positionOf(list []redis.XMessage) position {
 	return p
 }
 
-func (r *reader) lostLocked() {
-	for _, b := range r.backends {
-		b.node.Lost()
+// Unsubscribe implements subscribe.Conn.
+func (c *conn) Unsubscribe(_ context.Context, names []string) error {
+	c.drop(names, true)
+	return nil
+}
+
+// drop forgets names, or all others if these is false, and returns how many are left.
+func (c *cursor) drop(names []string, these bool) (left int) {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for namespace, names := range c.names {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return set[name] == these })
+		if c.names[namespace] = names; len(names) == 0 {
+			delete(c.names, namespace)
+		}
+		left += len(names)
+	}
+	return left
+}
+
+// Ping implements subscribe.Conn: Receive gives a connection up that is silent.
+func (c *conn) Ping(context.Context) error {
+	c.feed.Heard()
+	return nil
+}
+
+// Close implements subscribe.Conn.
+func (c *conn) Close() {
+	c.cancel()
+	_ = c.line.Close() // a command that waits does not heed the end of its context
+	if cluster, ok := c.client.(*redis.ClusterClient); ok {
+		cluster.ReloadState(context.Background())
+	}
+}
+
+// connect returns a client with one connection to the server that has a stream.
+func (r *reader) connect(ctx context.Context, stream string) (*redis.Client, error) {
+	var server *redis.Client
+	var err error
+	switch c := r.client.(type) {
+	case *redis.Client:
+		server = c
+	case *redis.ClusterClient:
+		server, err = c.MasterForKey(ctx, stream)
+	default:
+		err = errors.New("redisstreams: unknown kind of client")
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := *server.Options()
+	o.PoolSize, o.MinIdleConns, o.ContextTimeoutEnabled = 1, 0, true
+	o.MaxRetries, o.DialerRetries = -1, 1 // the receiver tries again itself
+	// What is pushed is for the other client.
+	o.PushNotificationProcessor, o.ClientSideCacheConfig, o.ClientSideCache = nil, nil, nil
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return redis.NewClient(&o), nil
+}
+
+// Receive implements subscribe.Conn.
+func (c *conn) Receive() error {
+	select {
+	case <-c.located:
+	case <-c.ctx.Done():
+	}
+	for {
+		entries, err := c.next()
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", c.stream, err)
+		}
+		c.feed.Heard()
+		for i := range entries {
+			if !c.handOver(&entries[i]) {
+				return c.ctx.Err()
+			}
+		}
 	}
 }
 
 // next waits for entries. There may be none.
-func (r *reader) next(ctx context.Context, conn *line) ([]redis.XMessage, error) {
-	r.mu.Lock()
-	after := r.position.String()
-	r.mu.Unlock()
-	limited, cancel := context.WithTimeout(ctx, r.opts.BlockTime+answerTime)
+func (c *conn) next() ([]redis.XMessage, error) {
+	c.mu.Lock()
+	after := c.at.String()
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(c.ctx, c.opts.BlockTime+answerTime)
 	defer cancel()
-	streams, err := conn.XRead(limited, &redis.XReadArgs{
-		Streams: []string{r.stream, after}, Count: r.opts.ReadCount, Block: r.opts.BlockTime,
+	streams, err := c.line.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{c.stream, after}, Count: c.opts.ReadCount, Block: c.opts.BlockTime,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
 		// Somebody may have put another stream into the place of this one.
-		return nil, r.locate(ctx, conn)
+		return nil, c.locate(c.ctx, false)
 	}
 	if err != nil || len(streams) == 0 {
 		return nil, err
@@ -341,16 +256,25 @@ func (r *reader) next(ctx context.Context, conn *line) ([]redis.XMessage, error)
 	return streams[0].Messages, nil
 }
 
-// handle hands an entry to the namespace that it is for, if there is one here. Whatever becomes of it, it is not read
-// again.
-func (r *reader) handle(m *redis.XMessage) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// handOver hands an entry to those who have subscribed to its namespace. It waits until there is room: the stream keeps what
+// comes meanwhile. It returns false if the connection is closed before, and the entry is to be read again.
+func (c *conn) handOver(m *redis.XMessage) bool {
 	e := newEntry(m)
-	if b := r.backends[e.namespace]; b != nil {
-		b.handleEntry(e)
+	c.mu.Lock()
+	before := c.at
+	if before.before(e.at) {
+		c.at = e.at
 	}
-	if p, ok := parsePosition(m.ID); ok {
-		r.reachLocked(p)
+	names := c.names[e.namespace]
+	c.mu.Unlock()
+	for _, name := range names {
+		data := unsafe.Slice(unsafe.StringData(e.data), len(e.data)) // for which it counts
+		if !c.feed.Received(subscribe.Message{Name: name, Payload: data, Value: e}) {
+			c.mu.Lock()
+			c.at = before
+			c.mu.Unlock()
+			return false
+		}
 	}
+	return true
 }

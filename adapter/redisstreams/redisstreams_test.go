@@ -41,6 +41,13 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestInside(t *testing.T) {
+	t.Parallel()
+	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
+	t.Cleanup(func() { client.Close() })
+	adaptertest.RunInside(t, func() adapter.Factory { return redisstreams.New(client, nil) })
+}
+
 // TestMadeAnew has namespaces follow each other on one reader and one connection for channels.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()

@@ -139,7 +139,7 @@ func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 // seen. It returns nil if there is none.
 func (b *backend) takeSession(ctx context.Context, pid string, seen position) (*adapter.Session, error) {
 	found, err := b.f.client.XRange(ctx, b.stream, seen.String(), seen.String()).Result()
-	if err != nil || len(found) == 0 {
+	if err != nil || len(found) == 0 || newEntry(&found[0]).namespace != b.node.Namespace() {
 		return nil, err
 	}
 	var get *redis.StringCmd
@@ -167,9 +167,10 @@ type missed struct {
 	packet *parser.Packet
 }
 
-// catchUp calls resume with what follows seen, up to where the reader is: what follows that will be handed over.
+// catchUp calls resume with what follows seen, up to the entry that was handled last: what follows that will be handed
+// over.
 func (b *backend) catchUp(ctx context.Context, s *adapter.Session, seen position, resume func(*adapter.Restored)) error {
-	if err := b.reader.await(ctx, seen); err != nil {
+	if err := b.await(ctx, seen); err != nil {
 		return err
 	}
 	var all []missed
@@ -180,8 +181,9 @@ func (b *backend) catchUp(ctx context.Context, s *adapter.Session, seen position
 			return err
 		}
 		all, last = append(all, found...), end
-		if b.reader.attempt(last, func(at position) { resume(&adapter.Restored{Session: *s, Missed: until(all, at)}) }) {
-			return nil
+		done, err := b.attempt(ctx, last, func(at position) { resume(&adapter.Restored{Session: *s, Missed: until(all, at)}) })
+		if done || err != nil {
+			return err
 		}
 	}
 	return errOvertaken
@@ -209,13 +211,9 @@ func (b *backend) missedBetween(ctx context.Context, s *adapter.Session, after p
 		}
 		for i := range entries {
 			e := newEntry(&entries[i])
-			at, ok := parsePosition(e.id)
-			if !ok {
-				continue
-			}
-			end = at
+			end = e.at
 			if p := b.packetFor(s, e); p != nil {
-				all = append(all, missed{at, p})
+				all = append(all, missed{e.at, p})
 			}
 		}
 		if len(entries) < rangeCount {

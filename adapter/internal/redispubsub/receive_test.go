@@ -1,6 +1,6 @@
 //go:build unix
 
-package pubsub
+package redispubsub
 
 import (
 	"context"
@@ -12,8 +12,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
+	"github.com/myriad-rt/myriad/internal/subscribe"
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
+
+// owner counts its losses.
+type owner struct{ lost atomic.Int32 }
+
+func (o *owner) IsOwn([]byte) bool { return false }
+func (o *owner) Connected()        {}
+func (o *owner) Lost()             { o.lost.Add(1) }
+func (o *owner) Dropped(int)       {}
 
 // TestSilentConnection stops Redis with its connections open, for longer than it may be silent, while subscriptions change.
 func TestSilentConnection(t *testing.T) {
@@ -23,13 +32,12 @@ func TestSilentConnection(t *testing.T) {
 	})
 	defer client.Close()
 	var log adaptertest.Log
-	r := NewReceiver(client, false, log.Logger())
-	r.interval = time.Second // in which Redis answers a PING, however busy the machine is
-	var received, lost atomic.Int32
-	r.Subscribe("c", &Subscription{
-		Handle: func(string, []byte) { received.Add(1) },
-		Lost:   func() { lost.Add(1) },
-	})
+	const interval = time.Second // in which Redis answers a PING, however busy the machine is
+	r := NewReceiver(client, false, subscribe.Options{Logger: log.Logger(), Interval: interval})
+	var received atomic.Int32
+	var o owner
+	m := r.NewMember(func(batch []subscribe.Message) { received.Add(int32(len(batch))) })
+	m.Join(&o, "c")
 	receives := func() bool {
 		before := received.Load()
 		_ = client.Publish(t.Context(), "c", "x").Err() // Redis may not be ready yet
@@ -37,25 +45,24 @@ func TestSilentConnection(t *testing.T) {
 		return received.Load() > before
 	}
 	log.Until(t, "a message", receives)
-	time.Sleep(3 * r.interval) // a connection on which nothing happens is not given up
-	if n := lost.Load(); n > 0 {
+	time.Sleep(3 * interval) // a connection on which nothing happens is not given up
+	if n := o.lost.Load(); n > 0 {
 		t.Errorf("lost %d times", n)
 	}
 	server.Hang()
 	log.Until(t, "the loss", func() bool {
-		r.Subscribe("other", &Subscription{Handle: func(string, []byte) {}}) // which is not to put it off
-		r.Unsubscribe(nil, "other")
-		return lost.Load() == 1
+		m.Subscribe("other") // which is not to put it off
+		m.Unsubscribe("other")
+		return o.lost.Load() == 1
 	})
 	server.Resume()
 	log.Until(t, "a message after the loss", receives)
-	r.Unsubscribe(nil, "c")
 	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
-	if err := r.Flush(ctx); err != nil {
+	if err := m.Close(ctx); err != nil {
 		t.Error(err)
 	}
-	for _, line := range []string{"subscription to Redis lost", "subscribed to Redis again"} {
+	for _, line := range []string{"subscriptions lost", "subscriptions restored"} {
 		log.Await(t, line, 3)
 	}
 }
@@ -65,16 +72,15 @@ func TestNoRedis(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	defer client.Close()
 	var log adaptertest.Log
-	r := NewReceiver(client, false, log.Logger())
-	r.Subscribe("c", &Subscription{Handle: func(string, []byte) {}})
-	log.Await(t, "subscription to Redis lost", 100)
-	r.Unsubscribe(nil, "c")
+	m := NewReceiver(client, false, subscribe.Options{Logger: log.Logger()}).NewMember(nil)
+	m.Join(new(owner), "c")
+	log.Await(t, "subscriptions lost", 100)
 	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
-	if err := r.Flush(ctx); err != nil {
+	if err := m.Close(ctx); err != nil {
 		t.Error(err)
 	}
-	if text := log.String(); strings.Contains(text, "again") {
+	if text := log.String(); strings.Contains(text, "restored") {
 		t.Errorf("log:\n%s", text)
 	}
 }

@@ -1,2 +1,0 @@
-// Package pubsub publishes on channels of Redis, and subscribes to them, for the adapters that do.
-package pubsub

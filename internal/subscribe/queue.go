@@ -1,0 +1,160 @@
+package subscribe
+
+import (
+	"sync"
+	"time"
+)
+
+// maxBatch is how many messages are handed over at once. Their bytes are free again when all of them have been handled.
+const maxBatch = 64
+
+// pool is what the queues of a Receiver share.
+type pool struct {
+	limit    int           // of bytes in all queues, or being handled
+	patience time.Duration // how long room in a queue is waited for
+
+	mu    sync.Mutex // guards the queues, too
+	bytes int
+	room  chan struct{} // closed when there may be room; nil if nobody waits for that
+}
+
+// queue keeps the messages of a member in order. While there are any, a goroutine, work, hands them over.
+type queue struct {
+	pool    *pool
+	handle  func([]Message)
+	dropped func(n int)
+
+	// Guarded by pool.mu.
+	waiting []Message
+	bytes   int // waiting, or being handled
+	running bool
+	closed  bool
+	overrun bool // patience has ended, and it is not half empty yet
+}
+
+// fitsLocked reports whether there is room for a message. A queue gets as much as it leaves free.
+func (q *queue) fitsLocked(size int) bool {
+	p := q.pool
+	return p.bytes == 0 || p.bytes+size <= p.limit && p.bytes+q.bytes <= p.limit
+}
+
+// add queues m. If there is no room it waits, and drops m when that has taken too long. It returns false if done is
+// closed while it waits, and m is to come again.
+func (q *queue) add(m Message, done <-chan struct{}) bool {
+	p, size := q.pool, m.size()
+	var patience *time.Timer
+	p.mu.Lock()
+	for !q.closed && !q.fitsLocked(size) {
+		if q.overrun {
+			p.mu.Unlock()
+			q.dropped(1)
+			return true
+		}
+		if p.room == nil {
+			p.room = make(chan struct{})
+		}
+		room := p.room
+		p.mu.Unlock()
+		if patience == nil {
+			patience = time.NewTimer(p.patience)
+			defer patience.Stop()
+		}
+		expired := false
+		select {
+		case <-room:
+		case <-patience.C:
+			expired = true
+		case <-done:
+			return false
+		}
+		p.mu.Lock()
+		q.overrun = expired
+	}
+	q.putLocked(m)
+	p.mu.Unlock()
+	return true
+}
+
+// insert queues m whether there is room or not. It returns false if the queue is closed.
+func (q *queue) insert(m Message) bool {
+	q.pool.mu.Lock()
+	defer q.pool.mu.Unlock()
+	q.putLocked(m)
+	return !q.closed
+}
+
+func (q *queue) putLocked(m Message) {
+	if q.closed {
+		return
+	}
+	q.bytes += m.size()
+	q.pool.bytes += m.size()
+	q.waiting = append(q.waiting, m)
+	if !q.running {
+		q.running = true
+		go q.work()
+	}
+}
+
+func (q *queue) work() {
+	for q.turn() {
+	}
+}
+
+// turn hands some messages over. It returns false when there are none.
+func (q *queue) turn() bool {
+	batch := q.take()
+	if batch == nil {
+		return false
+	}
+	returned := false
+	defer func() {
+		q.pool.mu.Lock()
+		q.releaseLocked(batch)
+		q.pool.mu.Unlock()
+		clear(batch)
+		if !returned {
+			go q.work() // the handler has ended this goroutine
+		}
+	}()
+	q.handle(batch)
+	returned = true
+	return true
+}
+
+func (q *queue) take() (batch []Message) {
+	q.pool.mu.Lock()
+	defer q.pool.mu.Unlock()
+	n := min(len(q.waiting), maxBatch)
+	if n == 0 {
+		q.running, q.waiting = false, nil
+		return nil
+	}
+	batch, q.waiting = q.waiting[:n:n], q.waiting[n:]
+	return batch
+}
+
+// releaseLocked makes the room of messages free.
+func (q *queue) releaseLocked(batch []Message) {
+	p := q.pool
+	for i := range batch {
+		q.bytes -= batch[i].size()
+		p.bytes -= batch[i].size()
+	}
+	if q.overrun && 2*q.bytes <= p.limit-p.bytes {
+		q.overrun = false
+	}
+	if p.room != nil {
+		close(p.room)
+		p.room = nil
+	}
+}
+
+// close drops what waits, and what is added from now on. What is being handled is not waited for.
+func (q *queue) close() {
+	q.pool.mu.Lock()
+	defer q.pool.mu.Unlock()
+	q.closed = true
+	q.releaseLocked(q.waiting)
+	q.waiting = nil
+}
