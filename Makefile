@@ -33,7 +33,7 @@ race:
 
 # allocs runs the tests that count allocations, some of which cannot under the race detector.
 allocs:
-	go test -run 'Alloc' ./adapter/redis ./engineio ./namespace ./socketio/parser
+	go test -run Alloc ./adapter/redis ./engineio ./socketio ./socketio/parser
 
 # fuzz runs each fuzz target for FUZZTIME.
 fuzz: ; @FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

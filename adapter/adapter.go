@@ -137,7 +137,8 @@ type Restored struct {
 //
 // All methods are safe for concurrent use. Methods without a context do not wait for other nodes or for
 // the network: what they ask of other nodes happens soon after, at most once; the error they return concerns
-// this node alone. Delivery on this node never waits for other nodes. There is one exception: if packets are kept
+// this node alone. Packets, and all that they refer to, are valid until the method returns that they are given to;
+// [parser.Packet.Clone] makes one that can be kept. Delivery on this node never waits for other nodes. There is one exception: if packets are kept
 // outside this node for clients that come back, Broadcast waits, for a bounded time, until the packet has an offset.
 type Adapter interface {
 	// Add puts s into rooms; joining twice is harmless. It returns ErrTooManyRooms, having joined

@@ -50,7 +50,7 @@ func (c *Cluster) receiveBroadcast(m *Message) {
 	if m.RequestID == "" {
 		m.Options.Flags.Timeout = 0
 		if c.keeper != nil && m.Offset != "" && !m.Options.Flags.Volatile {
-			p = withOffset(p, m.Offset)
+			p = WithOffset(p, m.Offset)
 		}
 		if err := c.local.Broadcast(p, m.Options); err != nil {
 			c.malformed(err)

@@ -120,7 +120,7 @@ func (n Node) ReceiveOwn(payload, offset string) {
 	if w == nil {
 		return // it was late, and has been delivered
 	}
-	w.delivered <- n.c.local.Broadcast(withOffset(w.packet, offset), w.options)
+	w.delivered <- n.c.local.Broadcast(WithOffset(w.packet, offset), w.options)
 }
 
 // Returning reports that a Keeper begins to hand over what it keeps, or cannot at present.
@@ -135,17 +135,12 @@ func (n Node) Returning(on bool) {
 	r.on = n.c.keeper != nil
 }
 
-// withOffset returns p as clients get it that can resume their session behind it.
-func withOffset(p *parser.Packet, offset string) *parser.Packet {
+// WithOffset returns p as clients get it that can resume their session behind it: with its offset as the last argument,
+// by which clients say what they have seen. p must not be used afterwards.
+func WithOffset(p *parser.Packet, offset string) *parser.Packet {
 	with := *p
-	with.Data = AppendOffset(p.Data, offset)
+	with.AppendString(offset)
 	return &with
-}
-
-// AppendOffset returns a copy of event, the payload of a packet, with its offset as the last argument, by which clients
-// say what they have seen.
-func AppendOffset(event []byte, offset string) []byte {
-	return parser.AppendString(append(make([]byte, 0, len(event)+len(offset)+3), event...), offset)
 }
 
 // Recovers implements [Adapter].

@@ -87,23 +87,16 @@ func newRecovery(o *RecoveryOptions) *recovery {
 	return r
 }
 
-// storeLocked keeps p and returns it with its offset as last argument.
+// storeLocked keeps a copy of p with its offset as last argument, and returns p with it.
 func (r *recovery) storeLocked(p *parser.Packet, o Options) *parser.Packet {
-	with := *p
 	number := r.first + uint64(len(r.packets))
-	with.Data = parser.AppendString(slices.Clip(slices.Clone(p.Data)), r.nonce+"."+strconv.FormatUint(number, 36))
-	if len(p.Attachments) > 0 {
-		// The caller's slices are not kept beyond the broadcast.
-		with.Attachments = make([][]byte, len(p.Attachments))
-		for i, b := range p.Attachments {
-			with.Attachments[i] = slices.Clone(b)
-		}
-	}
+	with := WithOffset(p, r.nonce+"."+strconv.FormatUint(number, 36))
 	if r.closed {
-		return &with
+		return with
 	}
-	s := stored{packet: &with, rooms: o.Rooms, except: o.Except, at: time.Now(), cost: packetCost + len(with.Data)}
-	for _, b := range with.Attachments {
+	kept := with.Clone() // the caller's slices are not kept beyond the broadcast
+	s := stored{packet: &kept, rooms: o.Rooms, except: o.Except, at: time.Now(), cost: packetCost + len(kept.Data)}
+	for _, b := range kept.Attachments {
 		s.cost += len(b)
 	}
 	r.packets = append(r.packets, s)
@@ -112,7 +105,7 @@ func (r *recovery) storeLocked(p *parser.Packet, o Options) *parser.Packet {
 		r.dropFirstLocked()
 	}
 	r.pruneLocked(s.at)
-	return &with
+	return with
 }
 
 func (r *recovery) dropFirstLocked() {

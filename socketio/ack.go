@@ -68,15 +68,10 @@ func (x *extra) loseAcksLocked() {
 
 // sendAck answers an event of the client.
 func (s *Socket) sendAck(id uint64, args []any) error {
-	o := outgoing.Get().(*outgoingPacket)
-	defer o.release()
-	data, attachments, err := parser.AppendArgs(o.data[:0], nil, args...)
+	p, err := parser.NewAck(s.ns.name, id, args)
 	if err != nil {
 		return err
 	}
-	o.data = data
-	o.packet = parser.Packet{
-		Type: parser.Ack, Namespace: s.ns.name, ID: id, HasID: true, Data: data, Attachments: attachments,
-	}
-	return s.write(&o.packet, false)
+	defer p.Release()
+	return s.write(p, false)
 }

@@ -67,10 +67,11 @@ func (b Broadcast) Timeout(d time.Duration) Broadcast {
 //
 // It returns a *ReservedEventError, an error of the encoding, or one of the adapter.
 func (b Broadcast) Emit(event string, args ...any) error {
-	p, err := eventPacket(b.ns.name, event, args)
+	p, err := b.packet(event, args)
 	if err != nil {
 		return err
 	}
+	defer p.Release()
 	return b.ns.adapter.Broadcast(p, b.opts)
 }
 
@@ -83,10 +84,11 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 	if _, ok := ctx.Deadline(); !ok && b.opts.Flags.Timeout <= 0 {
 		return nil, ErrNoDeadline
 	}
-	p, err := eventPacket(b.ns.name, event, args)
+	p, err := b.packet(event, args)
 	if err != nil {
 		return nil, err
 	}
+	defer p.Release()
 	return b.ns.adapter.BroadcastWithAck(ctx, p, b.opts)
 }
 
@@ -126,16 +128,11 @@ func (b Broadcast) DisconnectSockets(closeConn bool) error {
 	return b.ns.adapter.DisconnectSockets(b.opts, closeConn)
 }
 
-// eventPacket encodes the arguments of an event.
-func eventPacket(ns, event string, args []any) (*parser.Packet, error) {
+func (b Broadcast) packet(event string, args []any) (*parser.Packet, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
 	}
-	data, attachments, err := parser.AppendEvent(nil, nil, event, args...)
-	if err != nil {
-		return nil, err
-	}
-	return &parser.Packet{Type: parser.Event, Namespace: ns, Data: data, Attachments: attachments}, nil
+	return parser.NewEvent(b.ns.name, event, args)
 }
 
 // RemoteSocket is a socket of any node, as FetchSockets found it.

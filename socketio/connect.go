@@ -8,7 +8,6 @@ import (
 
 	"github.com/myriad-rt/myriad/namespace"
 	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // connect handles a CONNECT packet for a namespace that the client is not in.
@@ -114,14 +113,12 @@ func (c *client) join(n *Namespace, auth []byte) bool {
 
 // refuse answers a CONNECT for a namespace that the client cannot join.
 func (c *client) refuse(name, message string) {
-	m := transport.NewMessage()
-	defer m.Release()
-	text, binary, err := c.server.opts.Parser.Encode(m.Buffer(), &parser.Packet{
+	m, err := parser.EncodeMessage(c.server.opts.Parser, &parser.Packet{
 		Type: parser.ConnectError, Namespace: name, Data: []byte(`{"message":"` + message + `"}`),
 	})
 	if err != nil {
 		return // a constant always encodes
 	}
-	m.SetPacket(text, binary)
+	defer m.Release()
 	_ = c.session.Send(m)
 }

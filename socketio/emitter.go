@@ -3,7 +3,6 @@ package socketio
 import (
 	"context"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
@@ -84,53 +83,32 @@ func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
 	if s.status.state() >= stateLeaving && !(keeps && s.status.marked(resumable)) {
 		return ErrDisconnected
 	}
-	o := outgoing.Get().(*outgoingPacket)
-	defer o.release()
-	data, attachments, err := parser.AppendEvent(o.data[:0], nil, event, args...)
+	p, err := parser.NewEvent(s.ns.name, event, args)
 	if err != nil {
 		return err
 	}
-	o.data = data
-	o.packet = parser.Packet{
-		Type: parser.Event, Namespace: s.ns.name, ID: id, HasID: hasID, Data: data, Attachments: attachments,
-	}
+	defer p.Release()
+	p.ID, p.HasID = id, hasID
 	if keeps {
 		// A broadcast keeps the packet for a client that has lost its connection, or is about to.
-		return s.ns.adapter.Broadcast(&o.packet, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
+		return s.ns.adapter.Broadcast(p, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
 	}
 	if e.flags.Volatile && !s.client.takesVolatile() {
 		return nil
 	}
-	s.tellOutgoing(&o.packet)
-	return s.write(&o.packet, e.flags.NoCompress)
-}
-
-// outgoingPacket is a packet on its way out with the buffer of its payload.
-type outgoingPacket struct {
-	packet parser.Packet
-	data   []byte
-}
-
-var outgoing = sync.Pool{New: func() any { return new(outgoingPacket) }}
-
-// maxPooledData is the size of the largest payload whose buffer is kept for another one.
-const maxPooledData = 64 << 10
-
-func (o *outgoingPacket) release() {
-	if cap(o.data) > maxPooledData {
-		o.data = nil
-	}
-	o.packet = parser.Packet{}
-	outgoing.Put(o)
+	s.tellOutgoing(p)
+	return s.write(p, e.flags.NoCompress)
 }
 
 // write encodes p and sends it to the client.
 func (s *Socket) write(p *parser.Packet, noCompress bool) error {
-	m, err := s.ns.encode(p)
+	m, err := parser.EncodeMessage(s.ns.server.opts.Parser, p)
 	if err != nil {
 		return err
 	}
-	defer m.Release()
+	if m != p.Message {
+		defer m.Release()
+	}
 	m.NoCompress = noCompress
 	return s.client.send(m)
 }

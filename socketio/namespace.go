@@ -174,9 +174,12 @@ func (n *node) Recovery() *adapter.RecoveryOptions { return n.server.opts.Recove
 func (n *node) NextAckID() uint64 { return (*space)(n).nextAckID() }
 
 func (n *node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, error) {
-	m, err := (*space)(n).encode(p)
+	m, err := parser.EncodeMessage(n.server.opts.Parser, p)
 	if err != nil {
 		return nil, err
+	}
+	if m != p.Message {
+		defer m.Release()
 	}
 	m.NoCompress = f.NoCompress
 	return m.Share(), nil
@@ -205,15 +208,3 @@ func (n *node) tell(f func(RoomEvent), e RoomEvent) {
 
 // nextAckID returns 0 first: ids count from zero, as with the reference.
 func (n *space) nextAckID() uint64 { return n.ackID.Add(1) - 1 }
-
-// encode returns p as a message that is not shared.
-func (n *space) encode(p *parser.Packet) (*transport.Message, error) {
-	m := transport.NewMessage()
-	text, binary, err := n.server.opts.Parser.Encode(m.Buffer(), p)
-	if err != nil {
-		m.Release()
-		return nil, err
-	}
-	m.SetPacket(text, binary)
-	return m, nil
-}

@@ -5,10 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/valyala/bytebufferpool"
-
 	"github.com/myriad-rt/myriad/engineio/packet"
-	"github.com/myriad-rt/myriad/internal/bufpool"
 )
 
 // Format says how the messages of a session are put into WebSocket frames.
@@ -27,26 +24,31 @@ const (
 	formats = iota
 )
 
-// Headroom is the number of bytes that a Message keeps free in front of its text, so that the
-// packet type and the frame header are written there and the text is never moved.
-const Headroom = maxHeader + 1
+// Headroom is the number of bytes that a Message keeps free in front of its text. The packet type and the frame header
+// are written there, and what [Message.Prepend] puts in front of the text, so that the text is never moved.
+const Headroom = 64
+
+// frameRoom is the part of Headroom that the packet type and the frame header take.
+const frameRoom = maxHeader + 1
 
 // Message is an application message: one text followed by its binary attachments, or binary alone.
 // Its parts reach the peer directly one behind the other, as one Engine.IO message packet each.
 //
 // A Message has one of two lives. As [NewMessage] returns it, it belongs to one goroutine, which
-// fills it, sends it any number of times and releases it. After [Message.Share] it is immutable,
+// fills it, sends it any number of times and releases it. What [Message.Share] returns is immutable,
 // may be used by any number of goroutines and may be kept; releasing it does nothing.
 type Message struct {
 	// NoCompress asks transports not to compress the message. Set it before Share.
 	NoCompress bool
 
-	buf    *bytebufferpool.ByteBuffer // Headroom free bytes, then the text
 	text   bool
 	shared bool
+	at     int    // index in data of the first byte of the text, if there is one
+	end    int    // index in data of the byte behind the text
+	data   []byte // Headroom free bytes, then the text; of a shared Message its frames of FormatV4
 	binary [][]byte
 
-	frames   [formats]atomic.Pointer[[]byte] // of a shared Message
+	frames   [formats]atomic.Pointer[[]byte] // of a shared Message, in other formats
 	deflated atomic.Pointer[deflated]        // of a shared Message, compressed
 
 	budget atomic.Pointer[Budget] // of a shared Message: the first that it was held by
@@ -68,38 +70,46 @@ type deflated struct {
 	next   *deflated
 }
 
-var (
-	messages sync.Pool
-	buffers  bufpool.Pool
-)
+var messages = sync.Pool{New: func() any { return &Message{data: make([]byte, Headroom, 4*Headroom)} }}
+
+// maxKept is the capacity in bytes of the largest buffer that a Message keeps for another content.
+const maxKept = 64 << 10
 
 // NewMessage returns an empty Message from a pool.
-func NewMessage() *Message {
-	m, _ := messages.Get().(*Message)
-	if m == nil {
-		m = new(Message)
-	}
-	m.buf = buffers.Get()
-	var free [Headroom]byte
-	m.buf.B = append(m.buf.B[:0], free[:]...)
-	return m
-}
+func NewMessage() *Message { return messages.Get().(*Message) }
 
 // TextMessage returns a shared Message with a copy of text.
 func TextMessage(text string) *Message {
 	m := NewMessage()
+	defer m.Release()
 	m.SetText(append(m.Buffer(), text...))
 	return m.Share()
 }
 
 // Buffer returns the buffer to append the text to. It already holds Headroom bytes; what was
 // appended becomes the text with SetText.
-func (m *Message) Buffer() []byte { return m.buf.B[:Headroom] }
+func (m *Message) Buffer() []byte { return m.data[:Headroom] }
 
 // SetText makes b, which was grown from Buffer by appending, the text of m.
 func (m *Message) SetText(b []byte) {
-	m.buf.B = b
-	m.text = true
+	m.data = b
+	m.text, m.at, m.end = true, Headroom, len(b)
+}
+
+// Room returns free memory that the argument of Prepend can be appended to.
+func (m *Message) Room() []byte { return m.data[: 0 : Headroom-frameRoom] }
+
+// Prepend puts head in front of the text. A long one moves the text, to new memory: what Text has returned before
+// stays as it is.
+func (m *Message) Prepend(head []byte) {
+	if at := m.at - len(head); at >= frameRoom {
+		copy(m.data[at:], head)
+		m.at = at
+		return
+	}
+	text := m.data[m.at:m.end]
+	m.data = make([]byte, Headroom, Headroom+len(head)+len(text))
+	m.SetText(append(append(m.data, head...), text...))
 }
 
 // SetBinary sets the attachments. They are not copied: until m is sent or shared they must not change.
@@ -115,22 +125,14 @@ func (m *Message) SetPacket(text []byte, attachments [][]byte) {
 }
 
 // Text returns the text without a packet type, and whether there is one. It is valid until Release.
-func (m *Message) Text() (text []byte, ok bool) {
-	if !m.text {
-		return nil, false
-	}
-	return m.buf.B[Headroom:], true
-}
+func (m *Message) Text() (text []byte, ok bool) { return m.data[m.at:m.end], m.text }
 
 // Binary returns the attachments.
 func (m *Message) Binary() [][]byte { return m.binary }
 
 // Size is the number of payload bytes in all parts.
 func (m *Message) Size() int {
-	n := 0
-	if m.text {
-		n = len(m.buf.B) - Headroom
-	}
+	n := m.end - m.at
 	for _, b := range m.binary {
 		n += len(b)
 	}
@@ -140,50 +142,49 @@ func (m *Message) Size() int {
 // Shared reports whether m is immutable and may be kept.
 func (m *Message) Shared() bool { return m.shared }
 
-// Share makes m immutable and returns it. The frames of FormatV4 are made at once; they hold a copy
-// of the attachments, but the other formats are made from the attachments themselves when they are
-// first asked for, so these must not change for as long as m is in use.
+// Share returns an immutable Message with the content of m, in memory of its own: m itself if it is immutable. m stays
+// with its owner.
 func (m *Message) Share() *Message {
 	if m.shared {
 		return m
 	}
-	m.frameText()
-	b := m.buf.B
-	head := m.buf.B[:len(b):len(b)]
-	frames := head[m.start():]
-	if len(m.binary) > 0 {
-		frames = m.appendBinaryFrames(append([]byte(nil), frames...), FormatV4)
+	size := 0
+	for _, b := range m.binary {
+		size += headerSize(len(b)) + len(b)
 	}
-	m.frames[FormatV4].Store(&frames)
-	m.shared = true
-	return m
-}
-
-// Retain returns a Message that may be kept: m itself if it is shared, or a shared copy.
-func (m *Message) Retain() *Message {
-	if m.shared {
-		return m
+	c := &Message{NoCompress: m.NoCompress, text: m.text, shared: true}
+	text := m.data[m.frameText():]
+	c.data = append(make([]byte, 0, len(text)+size), text...)
+	if m.text {
+		c.at, c.end = len(text)-(m.end-m.at), len(text)
 	}
-	c := &Message{NoCompress: m.NoCompress, text: m.text}
-	c.buf = &bytebufferpool.ByteBuffer{B: append([]byte(nil), m.buf.B...)}
 	if len(m.binary) > 0 {
 		c.binary = make([][]byte, len(m.binary))
 		for i, b := range m.binary {
-			c.binary[i] = append([]byte{}, b...)
+			c.data = appendBinaryFrame(c.data, FormatV4, b)
+			c.binary[i] = c.data[len(c.data)-len(b) : len(c.data) : len(c.data)]
 		}
 	}
-	return c.Share()
+	return c
 }
 
-// Release gives the buffers of an unshared Message back. Neither m nor bytes obtained from it may be
-// used afterwards. It does nothing if m is shared.
-func (m *Message) Release() {
-	if m.shared {
-		return
+// Reset makes an unshared Message empty, so that it can be filled again. Bytes obtained from it may not be used
+// afterwards.
+func (m *Message) Reset() {
+	if cap(m.data) > maxKept {
+		m.data = make([]byte, Headroom)
 	}
-	buffers.Put(m.buf)
-	*m = Message{}
-	messages.Put(m)
+	m.data = m.data[:Headroom]
+	m.text, m.at, m.end, m.binary, m.NoCompress = false, 0, 0, nil, false
+}
+
+// Release gives an unshared Message back. Neither m nor bytes obtained from it may be used afterwards. It does nothing
+// if m is shared.
+func (m *Message) Release() {
+	if !m.shared {
+		m.Reset()
+		messages.Put(m)
+	}
 }
 
 // Frames returns the complete WebSocket frames of m, uncompressed. The bytes of a shared Message are
@@ -191,27 +192,25 @@ func (m *Message) Release() {
 //
 // Engine.IO protocol v4, "WebSocket"; RFC 6455 section 5.2.
 func (m *Message) Frames(f Format) []byte {
-	if len(m.binary) == 0 {
-		f = FormatV4 // a text looks the same in all of them
-	}
 	if !m.shared {
-		m.frameText()
-		if len(m.binary) == 0 {
-			return m.buf.B[m.start():]
+		all := m.data
+		start := m.frameText()
+		for _, b := range m.binary {
+			all = appendBinaryFrame(all, f, b)
 		}
-		text := len(m.buf.B)
-		all := m.appendBinaryFrames(m.buf.B, f)
-		m.buf.B = all[:text]
-		return all[m.start():]
+		m.data = all[:len(m.data)] // which may have grown
+		return all[start:]
+	}
+	if f == FormatV4 || len(m.binary) == 0 { // a text looks the same in all of them
+		return m.data
 	}
 	if p := m.frames[f].Load(); p != nil {
 		return *p
 	}
-	var frames []byte
-	if m.text {
-		frames = append(frames, m.buf.B[m.start():]...)
+	frames := append([]byte(nil), m.data[:m.end]...)
+	for _, b := range m.binary {
+		frames = appendBinaryFrame(frames, f, b)
 	}
-	frames = m.appendBinaryFrames(frames, f)
 	m.frames[f].Store(&frames)
 	return frames
 }
@@ -234,39 +233,29 @@ func (m *Message) Deflated(f Format, d Deflater) []byte {
 	}
 }
 
-// start is the index in buf of the first byte of the text frame, or its end if there is no text.
-func (m *Message) start() int {
+// frameText writes packet type and frame header in front of the text and returns the index in data of the frame, or
+// of its end if there is no text.
+func (m *Message) frameText() int {
 	if !m.text {
-		return len(m.buf.B)
+		return len(m.data)
 	}
-	return Headroom - 1 - headerSize(len(m.buf.B)-Headroom+1)
+	n := m.end - m.at + 1
+	start := m.at - 1 - headerSize(n)
+	AppendHeader(m.data[:start], OpText, n)
+	m.data[m.at-1] = byte(packet.Message)
+	return start
 }
 
-// frameText writes packet type and frame header into the headroom in front of the text.
-func (m *Message) frameText() {
-	if !m.text {
-		return
+func appendBinaryFrame(dst []byte, f Format, b []byte) []byte {
+	p := packet.Packet{Type: packet.Message, Binary: true, Data: b}
+	switch f {
+	case FormatV3:
+		dst = append(AppendHeader(dst, OpBinary, len(b)+1), byte(p.Type-packet.Open))
+		return append(dst, b...)
+	case FormatV4Base64:
+		return packet.Append(AppendHeader(dst, OpText, 1+base64.StdEncoding.EncodedLen(len(b))), p)
+	case FormatV3Base64:
+		return packet.AppendV3(AppendHeader(dst, OpText, 2+base64.StdEncoding.EncodedLen(len(b))), p)
 	}
-	b := m.buf.B
-	b[Headroom-1] = byte(packet.Message)
-	n := len(b) - Headroom + 1
-	AppendHeader(b[:m.start()], OpText, n)
-}
-
-func (m *Message) appendBinaryFrames(dst []byte, f Format) []byte {
-	for _, b := range m.binary {
-		p := packet.Packet{Type: packet.Message, Binary: true, Data: b}
-		switch f {
-		case FormatV4:
-			dst = append(AppendHeader(dst, OpBinary, len(b)), b...)
-		case FormatV3:
-			dst = append(AppendHeader(dst, OpBinary, len(b)+1), byte(p.Type-packet.Open))
-			dst = append(dst, b...)
-		case FormatV4Base64:
-			dst = packet.Append(AppendHeader(dst, OpText, 1+base64.StdEncoding.EncodedLen(len(b))), p)
-		case FormatV3Base64:
-			dst = packet.AppendV3(AppendHeader(dst, OpText, 2+base64.StdEncoding.EncodedLen(len(b))), p)
-		}
-	}
-	return dst
+	return append(AppendHeader(dst, OpBinary, len(b)), b...)
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,7 @@ func TestDeflatedIsMadeOnce(t *testing.T) {
 	m := NewMessage()
 	m.SetText(append(m.Buffer(), "text"...))
 	m.SetBinary([]byte("attachment"))
-	m.Share()
+	m = m.Share()
 	deflaters := []*upper{new(upper), new(upper)}
 	var wg sync.WaitGroup
 	for range 8 {
@@ -53,5 +54,70 @@ func TestDeflatedTextIsTheSameInAllFormats(t *testing.T) {
 	}
 	if n := d.calls.Load(); n != 1 {
 		t.Errorf("called %d times", n)
+	}
+}
+
+func frames(m *Message) (all [formats]string) {
+	for f := range Format(formats) {
+		all[f] = string(m.Frames(f))
+	}
+	return all
+}
+
+// TestShareIsACopy: a shared message has the same frames as the one that it was made from, and nothing else in common
+// with it.
+func TestShareIsACopy(t *testing.T) {
+	for _, text := range []string{"", "text", strings.Repeat("x", 200), strings.Repeat("y", 70000)} {
+		for _, attachments := range [][][]byte{nil, {{1, 2}}, {{}, []byte(strings.Repeat("z", 130)), {3}}} {
+			m := NewMessage()
+			m.NoCompress = true
+			if text != "" || attachments == nil {
+				m.SetText(append(m.Buffer(), text...))
+			}
+			var binary [][]byte
+			for _, b := range attachments {
+				binary = append(binary, bytes.Clone(b))
+			}
+			m.SetBinary(binary...)
+			want, size := frames(m), m.Size()
+			shared := m.Share()
+			clear(m.data)
+			for _, b := range binary {
+				clear(b)
+			}
+			m.Release()
+			if got := frames(shared); got != want {
+				t.Errorf("frames %q, want %q", got, want)
+			}
+			if got, _ := shared.Text(); string(got) != text || shared.Size() != size || !shared.Shared() || !shared.NoCompress {
+				t.Errorf("text %q, size %d, want %q, %d", got, shared.Size(), text, size)
+			}
+			for i, b := range shared.Binary() {
+				if !bytes.Equal(b, attachments[i]) {
+					t.Errorf("attachment %d is %x", i, b)
+				}
+			}
+			if shared.Share() != shared {
+				t.Error("a shared message is copied")
+			}
+		}
+	}
+}
+
+func TestPrepend(t *testing.T) {
+	for _, n := range []int{0, 1, Headroom - frameRoom, Headroom - frameRoom + 1, 300} {
+		m := NewMessage()
+		m.SetText(append(m.Buffer(), "text"...))
+		before, _ := m.Text()
+		head := strings.Repeat("h", n)
+		m.Prepend(append(m.Room(), head...))
+		want := TextMessage(head + "text")
+		if got := m.Frames(FormatV4); string(got) != string(want.Frames(FormatV4)) {
+			t.Errorf("%d bytes: %q", n, got)
+		}
+		if string(before) != "text" {
+			t.Errorf("%d bytes: the text has become %q", n, before)
+		}
+		m.Release()
 	}
 }

@@ -44,14 +44,10 @@ func (n *Node) NextAckID() uint64 { return n.ackID.Add(1) - 1 }
 // Encode implements adapter.Namespace.
 func (n *Node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, error) {
 	n.encoded.Add(1)
-	m := transport.NewMessage()
-	text, binary, err := parser.Default.Encode(m.Buffer(), p)
+	m, err := parser.EncodeMessage(parser.Default, p)
 	if err != nil {
-		m.Release()
 		return nil, err
 	}
-	m.SetText(text)
-	m.SetBinary(binary...)
 	m.NoCompress = f.NoCompress
 	return m.Share(), nil
 }

@@ -235,8 +235,7 @@ func (b *backend) packetFor(s *adapter.Session, e *entry) *parser.Packet {
 	if len(m.Options.Rooms) > 0 && !slices.ContainsFunc(m.Options.Rooms, in) || slices.ContainsFunc(m.Options.Except, in) {
 		return nil
 	}
-	return &parser.Packet{
-		Type: parser.Event, Namespace: b.node.Namespace(),
-		Data: adapter.AppendOffset(m.Value.Data, e.id), Attachments: m.Value.Attachments,
-	}
+	return adapter.WithOffset(&parser.Packet{
+		Type: parser.Event, Namespace: b.node.Namespace(), Data: m.Value.Data, Attachments: m.Value.Attachments,
+	}, e.id)
 }

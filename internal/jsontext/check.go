@@ -36,29 +36,29 @@ func skipPlain(b []byte, i int) int {
 		ones  = 0x0101010101010101
 		highs = 0x8080808080808080
 	)
-	// Long texts are scanned four words at a time, then word by word around the first special byte.
-	for i+32 <= len(b) {
-		four := (*[32]byte)(b[i:])
-		w, x := binary.LittleEndian.Uint64(four[:8]), binary.LittleEndian.Uint64(four[8:16])
-		y, z := binary.LittleEndian.Uint64(four[16:24]), binary.LittleEndian.Uint64(four[24:])
-		m := w | (w - ' '*ones) | (w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones) |
-			x | (x - ' '*ones) | (x ^ '"'*ones - ones) | (x ^ '\\'*ones - ones) |
-			y | (y - ' '*ones) | (y ^ '"'*ones - ones) | (y ^ '\\'*ones - ones) |
-			z | (z - ' '*ones) | (z ^ '"'*ones - ones) | (z ^ '\\'*ones - ones)
-		if m&highs != 0 {
-			break
-		}
-		i += 32
-	}
-	for i+8 <= len(b) {
+	for n := 0; i+8 <= len(b); n++ {
 		w := binary.LittleEndian.Uint64(b[i:])
-		quote := w ^ '"'*ones
-		escape := w ^ '\\'*ones
 		// The lowest bit that is set is exact. Higher ones may come from a borrow or from a high byte.
-		if m := (w | (w - ' '*ones) | (quote - ones) | (escape - ones)) & highs; m != 0 {
+		if m := (w | (w - ' '*ones) | (w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones)) & highs; m != 0 {
 			return i + bits.TrailingZeros64(m)/8
 		}
 		i += 8
+		if n != 2 {
+			continue
+		}
+		// Most strings are short. This one is not, and is scanned four words at a time.
+		for ; i+32 <= len(b); i += 32 {
+			four := (*[32]byte)(b[i:])
+			w, x := binary.LittleEndian.Uint64(four[:8]), binary.LittleEndian.Uint64(four[8:16])
+			y, z := binary.LittleEndian.Uint64(four[16:24]), binary.LittleEndian.Uint64(four[24:])
+			m := w | (w - ' '*ones) | (w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones) |
+				x | (x - ' '*ones) | (x ^ '"'*ones - ones) | (x ^ '\\'*ones - ones) |
+				y | (y - ' '*ones) | (y ^ '"'*ones - ones) | (y ^ '\\'*ones - ones) |
+				z | (z - ' '*ones) | (z ^ '"'*ones - ones) | (z ^ '\\'*ones - ones)
+			if m&highs != 0 {
+				break
+			}
+		}
 	}
 	for i < len(b) && charClass[b[i]] == charPlain {
 		i++

@@ -28,13 +28,14 @@ func (r *Reader) Element() (value []byte, ok bool) {
 
 // Member returns the next member of an object. key is new memory if it is written with escapes.
 func (r *Reader) Member() (key, value []byte, ok bool) {
-	name, ok := r.Element()
-	if !ok {
+	start := Next(r.text, r.at)
+	if c := r.text[start]; c == ']' || c == '}' { // an empty array may stand for an object
 		return nil, nil, false
 	}
-	start := SkipSpace(r.text, SkipSpace(r.text, r.at)+1) // behind the colon
+	key, start = ReadString(r.text, start)
+	start = SkipSpace(r.text, SkipSpace(r.text, start)+1) // behind the colon
 	r.at = Skip(r.text, start)
-	return Content(name, 0, len(name)), r.text[start:r.at:r.at], true
+	return key, r.text[start:r.at:r.at], true
 }
 
 // String returns the meaning of text if it is a string.
@@ -42,7 +43,8 @@ func String(text []byte) (s string, ok bool) {
 	if len(text) < 2 || text[0] != '"' {
 		return "", false
 	}
-	return string(Content(text, 0, len(text))), true
+	content, _ := ReadString(text, 0)
+	return string(content), true
 }
 
 // Name returns the meaning of a string, or a number as JavaScript prints it: rooms may be numbers there.

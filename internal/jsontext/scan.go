@@ -59,6 +59,16 @@ func SkipString(b []byte, i int) int {
 	}
 }
 
+// ScanString is SkipString, and reports whether the string has escapes.
+func ScanString(b []byte, i int) (end int, escaped bool) {
+	plain := skipPlain(b, i+1)
+	if b[plain] == '"' {
+		return plain + 1, false
+	}
+	end = SkipString(b, i)
+	return end, bytes.IndexByte(b[plain:end], '\\') >= 0
+}
+
 // SkipScalar returns the index behind the number or literal that starts at b[i].
 func SkipScalar(b []byte, i int) int {
 	for i++; i < len(b); i++ {
@@ -79,17 +89,19 @@ func Next(b []byte, i int) int {
 	return i
 }
 
-// Content returns the meaning of the string b[start:end], quotes included: a part of b, or new memory if the string
-// has escapes. A lone surrogate, which JavaScript allows in strings and UTF-8 does not, becomes U+FFFD.
-func Content(b []byte, start, end int) []byte {
-	content := b[start+1 : end-1 : end-1]
-	if bytes.IndexByte(content, '\\') >= 0 {
+// ReadString returns the meaning of the string whose opening quote is b[i], and the index behind it. content is a part
+// of b, or new memory if the string has escapes. A lone surrogate, which JavaScript allows in strings and UTF-8 does not,
+// becomes U+FFFD.
+func ReadString(b []byte, i int) (content []byte, end int) {
+	end, escaped := ScanString(b, i)
+	content = b[i+1 : end-1 : end-1]
+	if escaped {
 		content = AppendContent(nil, content)
 	}
-	return content
+	return content, end
 }
 
-// AppendContent appends the meaning of the content of a string, which stands between its quotes. See [Content].
+// AppendContent appends the meaning of the content of a string, which stands between its quotes. See [ReadString].
 func AppendContent(dst, content []byte) []byte { return appendUnescaped(dst, content, utf8.AppendRune) }
 
 // AppendNormal appends a string with this content as JSON.stringify writes what JSON.parse has read. A lone surrogate

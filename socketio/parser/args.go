@@ -165,3 +165,9 @@ func (v Value) String() string { return string(v.Data) }
 func (v Value) Clone() Value {
 	return Value{Data: bytes.Clone(v.Data), Attachments: v.Attachments}
 }
+
+// appendElement adds s to array, a JSON text that has elements and ends with its bracket. It writes over that bracket.
+func appendElement(array []byte, s string) []byte {
+	array[len(array)-1] = ','
+	return append(jsontext.AppendString(array, s), ']')
+}

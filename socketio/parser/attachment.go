@@ -68,15 +68,3 @@ func (v Value) AppendReplaced(dst []byte, write func(dst []byte, num int) []byte
 	}
 	return dst
 }
-
-// AppendString adds s as the last element to array, a JSON text like `["a",1]` that ends with its
-// bracket, and returns the longer text. It writes over that bracket: array must belong to the caller.
-func AppendString(array []byte, s string) []byte {
-	end := len(array) - 1
-	empty := array[jsontext.SkipSpace(array, 1)] == ']'
-	array = array[:end]
-	if !empty {
-		array = append(array, ',')
-	}
-	return append(jsontext.AppendString(array, s), ']')
-}

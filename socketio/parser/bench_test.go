@@ -2,6 +2,7 @@ package parser
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 )
 
@@ -115,6 +116,11 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func BenchmarkAppendEvent(b *testing.B) {
+	wide := []byte("[{")
+	for i := range 20 {
+		wide = fmt.Appendf(wide, `"member %d":"value %d",`, i*i, i)
+	}
+	wide = append(wide, `"last":[1,2]}]`...)
 	for _, c := range []struct {
 		name string
 		args []any
@@ -123,6 +129,8 @@ func BenchmarkAppendEvent(b *testing.B) {
 		{"struct", []any{benchMessage}},
 		{"binary", []any{benchPicture.PNG}},
 		{"binary in struct", []any{&benchPicture}},
+		{"relayed", Args{Data: []byte(`["some text",{"room":"lobby","text":"hello, everyone <here>","tags":["a","b"],"at":1700000000123}]`)}.Values()},
+		{"relayed, 20 members", Args{Data: wide}.Values()},
 		{"map", []any{map[string]any{"room": "lobby", "text": "hello", "at": 1, "tags": []any{"a", "b"}}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

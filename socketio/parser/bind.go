@@ -44,7 +44,7 @@ func (v Value) bind(dst any) error {
 	switch d := dst.(type) {
 	case *string:
 		if d != nil && v.Data[0] == '"' {
-			*d = stringAt(v.Data, 0, len(v.Data))
+			*d, _ = stringAt(v.Data, 0)
 			return nil
 		}
 	case *bool:
@@ -106,14 +106,15 @@ func (v Value) bind(dst any) error {
 
 func isPointer(x any) bool { return reflect.TypeOf(x).Kind() == reflect.Pointer }
 
-// stringAt returns the string that has its quotes at b[i] and b[end-1].
-func stringAt(b []byte, i, end int) string {
+// stringAt returns the string whose opening quote is b[i], and the index behind it.
+func stringAt(b []byte, i int) (s string, end int) {
+	end, escaped := jsontext.ScanString(b, i)
 	content := b[i+1 : end-1]
-	if bytes.IndexByte(content, '\\') < 0 {
-		return string(content)
+	if !escaped {
+		return string(content), end
 	}
 	var few [128]byte
-	return string(jsontext.AppendContent(few[:0], content))
+	return string(jsontext.AppendContent(few[:0], content)), end
 }
 
 // dynamic returns the value at i of v.Data as encoding/json would store it in an empty interface,
@@ -122,8 +123,8 @@ func stringAt(b []byte, i, end int) string {
 func (v Value) dynamic(i int) (x any, end int, err error) {
 	switch c := v.Data[i]; c {
 	case '"':
-		end = jsontext.SkipString(v.Data, i)
-		return stringAt(v.Data, i, end), end, nil
+		x, end = stringAt(v.Data, i)
+		return x, end, nil
 	case 't':
 		return true, i + len("true"), nil
 	case 'f':
@@ -146,8 +147,7 @@ func (v Value) dynamic(i int) (x any, end int, err error) {
 		}
 		object := map[string]any{}
 		for i = jsontext.SkipSpace(v.Data, i+1); v.Data[i] != '}'; {
-			end = jsontext.SkipString(v.Data, i)
-			key := stringAt(v.Data, i, end)
+			key, end := stringAt(v.Data, i)
 			i = jsontext.SkipSpace(v.Data, jsontext.SkipSpace(v.Data, end)+1)
 			if x, i, err = v.dynamic(i); err != nil {
 				return nil, i, err

@@ -239,8 +239,7 @@ func EventName(data []byte) (name, rest []byte, ok bool) {
 	var end int
 	switch c := data[i]; {
 	case c == '"':
-		end = jsontext.SkipString(data, i)
-		name = jsontext.Content(data, i, end)
+		name, end = jsontext.ReadString(data, i)
 	case jsontext.IsNumber(data[i:]):
 		end = jsontext.SkipScalar(data, i)
 		name = jsontext.Number(data[i:end:end])

@@ -1,10 +1,10 @@
-// Package parser turns Socket.IO packets into bytes and back. It does no I/O and starts no goroutine.
+// Package parser translates between Socket.IO packets and bytes. It does no I/O and starts no goroutine.
 //
-// A [Packet] has the same form whatever is on the wire: a header, the payload as JSON text, and the
-// attachments that placeholders in this text refer to. A [Parser] translates between packets and the
-// messages of a session: [Default] for the format of the protocol text, [NewMessagePack] for the one
-// of socket.io-msgpack-parser. Packets are passed on, stored and sent to other nodes without a look
-// at the arguments; these are translated from and to Go values at the ends only:
+// A [Packet] has the same form whatever is on the wire: a header, the payload as JSON text, and the attachments to which
+// placeholders in this text refer. A [Parser] translates between packets and the messages of a session: [Default] for
+// the format of the protocol text, [NewMessagePack] for the format of socket.io-msgpack-parser. Packets are passed on,
+// stored and sent to other nodes without decoding the arguments. Only handlers and emits translate these from and to Go
+// values:
 //
 //	text, attachments, err := parser.AppendEvent(nil, nil, "draw", 3, 4, png) // png is a []byte
 //	message, binary, err := parser.Default.Encode(nil, &parser.Packet{
@@ -18,10 +18,16 @@
 //	var png []byte
 //	err = parser.Args{Data: rest, Attachments: p.Attachments}.Bind(&x, &y, &png)
 //
-// What a Decoder puts into a packet may point into the message, see [Decoder]; what Bind stores
-// belongs to the caller. [Args], [Value] and [EventName] rely on text that a Decoder or AppendArgs
-// has produced, which is valid JSON; for text from elsewhere there is [Valid].
+// A server that sends does both in one: [NewEvent] writes the arguments into a message, and [EncodeMessage] writes the
+// rest in front of them.
 //
-// Everything that comes from a peer is bounded, by [Options] and by the size of messages, for which
-// the transport has a limit. Anything wrong in it is a [SyntaxError] with the reference's words.
+// A packet from a Decoder may point into the message, see [Decoder]; values that Bind stores belong to the caller.
+// [Args], [Value] and [EventName] require the valid JSON that a Decoder or AppendArgs produces; [Valid] checks text from
+// elsewhere.
+//
+// [Options] and the transport's limit for the size of messages bound everything that comes from a peer. An error in it
+// is a [SyntaxError] with the words of the reference.
+//
+// The package imports transport, internal/jsontext and internal/msgpack. Package socketio, the adapters and emitter
+// import it.
 package parser

@@ -18,8 +18,16 @@ import (
 //
 // Socket.IO protocol v5, "Packet encoding".
 func (t *textParser) Encode(dst []byte, p *Packet) (text []byte, binary [][]byte, err error) {
-	if err := encodable(p); err != nil {
+	if dst, err = t.appendHead(dst, p); err != nil {
 		return nil, nil, err
+	}
+	return append(dst, p.Data...), p.Attachments, nil
+}
+
+// appendHead appends what stands in front of Data.
+func (t *textParser) appendHead(dst []byte, p *Packet) ([]byte, error) {
+	if err := encodable(p); err != nil {
+		return nil, err
 	}
 	if n := len(p.Attachments); n > 0 {
 		dst = append(dst, '0'+byte(p.Type-Event+BinaryEvent))
@@ -34,7 +42,7 @@ func (t *textParser) Encode(dst []byte, p *Packet) (text []byte, binary [][]byte
 	if p.HasID {
 		dst = strconv.AppendUint(dst, p.ID, 10)
 	}
-	return append(dst, p.Data...), p.Attachments, nil
+	return dst, nil
 }
 
 // encodable checks what every Parser requires of a packet.
@@ -227,6 +235,12 @@ func (e *encoder) received(v Value) {
 	if v.Data == nil {
 		e.null()
 		return
+	}
+	if v.Data[0] == '"' {
+		if end, escaped := jsontext.ScanString(v.Data, 0); !escaped && end == len(v.Data) {
+			e.text = append(e.text, v.Data...) // without further ado: most values are strings
+			return
+		}
 	}
 	e.text, e.attachments = passOn(e.text, e.attachments, v)
 }

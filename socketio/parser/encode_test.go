@@ -291,24 +291,6 @@ func TestEncodeErrors(t *testing.T) {
 	}
 }
 
-func TestAppendString(t *testing.T) {
-	for _, c := range [][3]string{
-		{`["a",1]`, "off", `["a",1,"off"]`},
-		{`[]`, "off", `["off"]`},
-		{`[ ]`, "off", `[ "off"]`},
-		{`["a"]`, `x"y`, `["a","x\"y"]`},
-	} {
-		array := append(make([]byte, 0, 64), c[0]...)
-		got := AppendString(array, c[1])
-		if string(got) != c[2] {
-			t.Errorf("%s: %s, want %s", c[0], got, c[2])
-		}
-		if &got[0] != &array[0] {
-			t.Errorf("%s: not in place", c[0])
-		}
-	}
-}
-
 func TestStringsLikeEncodingJSON(t *testing.T) {
 	for r := rune(0); r < 0x3000; r++ {
 		s := "abcdefg" + string(r) + "h"

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
+
+	"github.com/myriad-rt/myriad/transport"
 )
 
 // Type is the type of a packet, as it stands on the wire.
@@ -53,6 +55,10 @@ type Packet struct {
 	//
 	// Without attachments even that text is plain data.
 	Attachments [][]byte
+	// Message, if not nil, is the message that is to carry the packet: Data stands in it, and encoding the
+	// packet writes the rest in front of it. A copy of the packet that gets other data is encoded into a message
+	// of its own.
+	Message *transport.Message
 }
 
 // Args returns the arguments: of an Event what follows the name, of an Ack all elements.
@@ -68,6 +74,7 @@ func (p *Packet) Args() Args {
 // Clone returns a copy of p that shares no memory with it.
 func (p *Packet) Clone() Packet {
 	c := *p
+	c.Message = nil
 	c.Data = bytes.Clone(p.Data)
 	if p.Attachments != nil {
 		c.Attachments = make([][]byte, len(p.Attachments))

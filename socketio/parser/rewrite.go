@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/myriad-rt/myriad/internal/jsontext"
 )
@@ -22,22 +21,18 @@ type rewriter struct {
 	done int // what is in front of text[done] has been copied, or left out
 	out  []byte
 
-	members []member // of the objects that the scan is in, the outermost first
-
 	n        int  // number of attachments that the text refers to
 	received bool // whether the text has just come from a peer
 	illegal  bool // a placeholder in it refers to no attachment
 
 	// For values that are passed on: their attachments, those of the new packet, and where each one has gone, plus one.
 	from, to [][]byte
-	moved    []int
+	moved    [8]int
+	more     []int // instead of moved, if there are more attachments
 }
 
-// member is a member of an object, by its indices in the output.
-type member struct {
-	start, colon, end int
-	index             int // of an element, if the name is one; -1 if not
-}
+// member is a member of an object, by the indices of its name and of what is behind that in the output.
+type member struct{ start, colon int }
 
 // canonical returns a copy of a checked JSON text from a peer in which every placeholder has the
 // canonical spelling. ok is false if one does not refer to one of n attachments.
@@ -45,10 +40,7 @@ type member struct {
 // What counts as a placeholder is what JavaScript sees after JSON.parse: an object, whatever else is
 // in it, whose last member "_placeholder" is true; the number is its last member "num".
 func canonical(text []byte, n int) (out []byte, ok bool) {
-	r := rewriters.Get().(*rewriter)
-	defer r.release()
-	r.text, r.out = text, make([]byte, 0, len(text))
-	r.n, r.received = n, true
+	r := rewriter{text: text, out: make([]byte, 0, len(text)), n: n, received: true}
 	r.rewrite()
 	return r.out, !r.illegal
 }
@@ -56,40 +48,22 @@ func canonical(text []byte, n int) (out []byte, ok bool) {
 // passOn appends v, whose text is one value or elements of an array with its end, to text, and the attachments that it
 // refers to to all, each once and in the order in which the text mentions them.
 func passOn(text []byte, all [][]byte, v Value) ([]byte, [][]byte) {
-	r := rewriters.Get().(*rewriter)
-	defer r.release()
-	r.text, r.out = v.Data, text
-	r.n, r.from, r.to = len(v.Attachments), v.Attachments, all
-	r.moved = slices.Grow(r.moved, r.n)[:r.n]
-	clear(r.moved)
+	r := rewriter{text: v.Data, out: text, n: len(v.Attachments), from: v.Attachments, to: all}
+	if r.n > len(r.moved) {
+		r.more = make([]int, r.n)
+	}
 	r.rewrite()
 	return r.out, r.to
 }
 
-var rewriters = sync.Pool{New: func() any { return new(rewriter) }}
-
-// maxPooledMembers is the number of members, or of attachments, up to which the memory for them is kept.
-const maxPooledMembers = 128
-
-func (r *rewriter) release() {
-	kept := rewriter{members: r.members[:0], moved: r.moved[:0]}
-	if cap(kept.members) > maxPooledMembers {
-		kept.members = nil
-	}
-	if cap(kept.moved) > maxPooledMembers {
-		kept.moved = nil
-	}
-	*r = kept
-	rewriters.Put(r)
-}
-
 func (r *rewriter) rewrite() {
+	var few [32]member // enough for most objects and those around them
 	i := r.space(0)
 	for i < len(r.text) {
 		if c := r.text[i]; c == ',' || c == ']' {
 			i = r.space(i + 1)
 		} else {
-			i = r.space(r.value(i))
+			i = r.space(r.value(i, few[:0]))
 		}
 	}
 	r.copyTo(len(r.text))
@@ -130,19 +104,21 @@ func (r *rewriter) comma(i int) int {
 	return i
 }
 
-// value rewrites the value at text[i] and returns the index behind it. It recurses as deep as the text is nested,
-// which the decoder has limited.
-func (r *rewriter) value(i int) (end int) {
+// value rewrites the value at text[i] and returns the index behind it. around are the members so far of the object that it
+// stands in; those of objects in it take the free memory behind them. value recurses as deep as the text is nested, which
+// the decoder has limited.
+func (r *rewriter) value(i int, around []member) (end int) {
 	switch c := r.text[i]; {
 	case c == '"':
-		return r.string(i)
+		_, end = r.string(i)
+		return end
 	case c == '[':
 		for i = r.space(i + 1); r.text[i] != ']'; {
-			i = r.comma(r.value(i))
+			i = r.comma(r.value(i, around))
 		}
 		return i + 1
 	case c == '{':
-		return r.object(i)
+		return r.object(i, around)
 	case c >= 'a' || r.received:
 		return jsontext.SkipScalar(r.text, i)
 	}
@@ -160,17 +136,20 @@ func (r *rewriter) value(i int) (end int) {
 	return end
 }
 
-func (r *rewriter) string(i int) (end int) {
-	end = jsontext.SkipString(r.text, i)
-	if content := r.text[i+1 : end-1]; bytes.IndexByte(content, '\\') >= 0 {
-		r.copyTo(i)
-		r.out = jsontext.AppendNormal(r.out, content)
-		r.done = end
+// string returns the string at text[i] as it is written, and the index behind it.
+func (r *rewriter) string(i int) (written []byte, end int) {
+	end, escaped := jsontext.ScanString(r.text, i)
+	if !escaped {
+		return r.text[i:end], end
 	}
-	return end
+	r.copyTo(i)
+	start := len(r.out)
+	r.out = jsontext.AppendNormal(r.out, r.text[i+1:end-1])
+	r.done = end
+	return r.out[start:], end
 }
 
-func (r *rewriter) object(i int) (end int) {
+func (r *rewriter) object(i int, around []member) (end int) {
 	if num, end, ok := placeholderAt(r.text, i, r.n); ok {
 		if !r.received {
 			r.copyTo(i)
@@ -181,38 +160,39 @@ func (r *rewriter) object(i int) (end int) {
 	}
 	var (
 		start       = r.at(i)
-		base        = len(r.members)
+		members     = around[len(around):]
+		seen        [8]uint64 // a bit for each hash of a name
+		last        = -1      // the index that the last name is, or math.MaxInt when there was a name that is none
+		sorted      = true    // JavaScript has the same members in the same order
 		illegal     = r.illegal
-		sorted      = true
 		placeholder bool
 		num         []byte
 	)
 	for i = r.space(i + 1); r.text[i] != '}'; {
-		m := member{start: r.at(i), index: -1}
-		i = r.string(i)
-		m.colon = r.at(i)
-		i = r.space(r.space(i) + 1)
-		value := i
-		i = r.value(i)
-		m.end = r.at(i)
-		name := r.written(m.start+1, m.colon-1)
-		if len(name) > 0 && name[0]-'0' <= 9 {
-			m.index = elementIndex(name)
+		m := member{start: r.at(i)}
+		name, behind := r.string(i)
+		m.colon = m.start + len(name)
+		index := elementIndex(name)
+		if index > last {
+			last = index
+		} else {
+			sorted = sorted && index < 0 && !r.isTwin(name, members, &seen)
+			last = math.MaxInt
 		}
+		members = append(members, m)
+		value := r.space(r.space(behind) + 1)
+		i = r.value(value, members)
 		if r.received {
 			switch string(name) {
-			case "_placeholder":
+			case `"_placeholder"`:
 				placeholder = r.text[value] == 't'
-			case "num":
+			case `"num"`:
 				num = r.text[value:i]
 			}
 		}
-		sorted = sorted && r.follows(m, r.members[base:])
-		r.members = append(r.members, m)
 		i = r.comma(i)
 	}
 	end = i + 1
-	members := r.members[base:]
 	switch {
 	case placeholder:
 		// The object is replaced as a whole: what is inside it does not matter.
@@ -221,6 +201,7 @@ func (r *rewriter) object(i int) (end int) {
 		r.copyTo(end)
 		r.out = appendPlaceholder(r.out[:start], k)
 	case !sorted || len(members) > maxCompared:
+		// Beyond maxCompared names have not been compared.
 		r.copyTo(end)
 		r.sort(start, members)
 	}
@@ -228,31 +209,28 @@ func (r *rewriter) object(i int) (end int) {
 		r.copyTo(end)
 		r.out = disguise(r.out, start)
 	}
-	r.members = r.members[:base]
 	return end
 }
 
-// maxCompared is the number of members up to which each name is compared with those in front of it.
-const maxCompared = 32
+// maxCompared is the number of members up to which a name is compared with those in front of it.
+const maxCompared = 256
 
-// follows reports whether m stands behind members in JavaScript, too. It does not compare names if there are many.
-func (r *rewriter) follows(m member, members []member) bool {
-	if len(members) == 0 {
-		return true
+// isTwin reports whether one of members has this name. seen has the hashes of their names, and gets the one of this
+// name: few have to be compared.
+func (r *rewriter) isTwin(name []byte, members []member, seen *[8]uint64) bool {
+	n := len(name)
+	hash := (n ^ int(name[1])<<1 ^ int(name[n/2])<<3 ^ int(name[n-2])<<5) & 511
+	bit := uint64(1) << (hash & 63)
+	if seen[hash>>6]&bit == 0 || len(members) >= maxCompared {
+		seen[hash>>6] |= bit
+		return false
 	}
-	if m.index >= 0 {
-		last := members[len(members)-1].index
-		return last >= 0 && last < m.index
-	}
-	if len(members) < maxCompared {
-		name := r.written(m.start, m.colon)
-		for _, other := range members {
-			if other.colon-other.start == len(name) && string(r.written(other.start, other.colon)) == string(name) {
-				return false
-			}
+	for _, m := range members {
+		if m.colon-m.start == n && string(r.written(m.start, m.colon)) == string(name) {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // sort puts the members of the object that starts at out[start] in the order that they have in JavaScript: elements
@@ -261,52 +239,66 @@ func (r *rewriter) follows(m member, members []member) bool {
 // ECMAScript, OrdinaryOwnPropertyKeys.
 func (r *rewriter) sort(start int, members []member) {
 	object := bytes.Clone(r.out[start:])
-	place := make(map[string]int, len(members))
-	kept := members[:0]
-	for _, m := range members {
-		name := string(object[m.start-start : m.colon-start])
-		if k, ok := place[name]; ok {
-			kept[k] = m
-			continue
-		}
-		place[name] = len(kept)
-		kept = append(kept, m)
+	type entry struct {
+		text  []byte
+		index int
 	}
-	slices.SortStableFunc(kept, func(a, b member) int {
+	place := make(map[string]int, len(members))
+	var entries []entry
+	for i, m := range members {
+		end := len(object) - 1 // in front of the bracket, or of the comma
+		if i+1 < len(members) {
+			end = members[i+1].start - start - 1
+		}
+		name := object[m.start-start : m.colon-start]
+		k, ok := place[string(name)]
+		if !ok {
+			k = len(entries)
+			place[string(name)] = k
+			entries = append(entries, entry{index: elementIndex(name)})
+		}
+		entries[k].text = object[m.start-start : end]
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int {
 		if a.index >= 0 && b.index >= 0 {
 			return a.index - b.index
 		}
 		return min(b.index, 0) - min(a.index, 0)
 	})
 	r.out = append(r.out[:start], '{')
-	for i, m := range kept {
+	for i, e := range entries {
 		if i > 0 {
 			r.out = append(r.out, ',')
 		}
-		r.out = append(r.out, object[m.start-start:m.end-start]...)
+		r.out = append(r.out, e.text...)
 	}
 	r.out = append(r.out, '}')
 }
 
-// elementIndex returns the index of the element of an array that has this name, or -1.
+// elementIndex returns the index of the element of an array that a name, with its quotes, is for JavaScript, or -1.
 func elementIndex(name []byte) int {
-	if len(name) > 10 || name[0] == '0' && len(name) > 1 {
+	n := len(name) - 2
+	if name[1]-'0' > 9 || n > 10 || name[1] == '0' && n > 1 {
 		return -1
 	}
-	n, err := strconv.ParseUint(string(name), 10, 64)
-	if err != nil || n >= math.MaxUint32 {
+	index, err := strconv.ParseUint(string(name[1:n+1]), 10, 64)
+	if err != nil || index >= math.MaxUint32 {
 		return -1
 	}
-	return int(n)
+	return int(index)
 }
 
 // moveAttachment adds an attachment to those of the new packet, unless it is there, and returns its number.
 func (r *rewriter) moveAttachment(num int) int {
-	if r.moved[num] == 0 {
-		r.to = append(r.to, r.from[num])
-		r.moved[num] = len(r.to)
+	moved := r.more
+	if moved == nil {
+		moved = r.moved[:]
 	}
-	return r.moved[num] - 1
+	if moved[num] == 0 {
+		r.to = append(r.to, r.from[num])
+		moved[num] = len(r.to)
+	}
+	return moved[num] - 1
 }
 
 // disguise sees to it that the object at the end of out that starts at out[start] is data, even if it looks like a

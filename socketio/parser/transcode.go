@@ -93,8 +93,7 @@ func (p *packer) value(i int) (end int) {
 }
 
 func (p *packer) string(i int) (end int) {
-	end = jsontext.SkipString(p.Data, i)
-	content := jsontext.Content(p.Data, i, end)
+	content, end := jsontext.ReadString(p.Data, i)
 	p.out = append(msgpack.AppendStringHead(p.out, len(content)), content...)
 	return end
 }

@@ -224,7 +224,7 @@ func TestDeflateMessageParts(t *testing.T) {
 						m.SetText(append(m.Buffer(), "short"...))
 						m.SetBinary([]byte(long), []byte("bin"))
 						if shared {
-							m.Share()
+							m = m.Share()
 						}
 						c.Send(m)
 						m.Release()

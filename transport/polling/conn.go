@@ -154,7 +154,7 @@ func (c *Conn) send(i item) error {
 		return transport.ErrSlowPeer
 	}
 	if i.message != nil {
-		i.message = i.message.Retain()
+		i.message = i.message.Share()
 	}
 	c.queue = append(c.queue, i)
 	c.queued += i.size()
