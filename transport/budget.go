@@ -2,22 +2,22 @@ package transport
 
 import "sync/atomic"
 
-// Budget counts the bytes that wait for all peers of a server together, and has a limit for them. Transports
-// report to it when they queue, when they write and when they drop what was queued. All methods are safe for
-// concurrent use; on a nil Budget they do nothing.
+// Budget counts the bytes queued for all peers of a server and has a limit for the total. Transports report to it
+// when they queue, write or drop bytes. All methods are safe for concurrent use; on a nil Budget they do nothing.
 type Budget struct {
 	limit    int64
 	used     atomic.Int64
 	exceeded func()
 }
 
-// NewBudget returns a Budget with a limit in bytes. Whenever a report leaves more than that, exceeded is called
-// by the reporting goroutine, which may hold any lock: exceeded must not block and not call a transport.
+// NewBudget returns a Budget with a limit in bytes. Each report that leaves the total above the limit calls
+// exceeded on the reporting goroutine, which may hold any lock. exceeded must not block and must not call a
+// transport.
 func NewBudget(limit int64, exceeded func()) *Budget {
 	return &Budget{limit: limit, exceeded: exceeded}
 }
 
-// Used returns the number of bytes that wait.
+// Used returns the number of queued bytes.
 func (b *Budget) Used() int64 {
 	if b == nil {
 		return 0
@@ -28,14 +28,14 @@ func (b *Budget) Used() int64 {
 // Limit returns the limit in bytes.
 func (b *Budget) Limit() int64 { return b.limit }
 
-// Add reports that n more bytes wait, or fewer if n is negative.
+// Add reports that n more bytes are queued, or fewer if n is negative.
 func (b *Budget) Add(n int) {
 	if b != nil && n != 0 && b.used.Add(int64(n)) > b.limit && n > 0 {
 		b.exceeded()
 	}
 }
 
-// Hold reports that a queue refers to m, which is shared. However many queues do so, its bytes count once.
+// Hold reports that a queue refers to m, a shared message. Its bytes count once, however many queues refer to it.
 func (b *Budget) Hold(m *Message) {
 	if b != nil && (!b.owns(m) || m.holds.Add(1) == 1) {
 		b.Add(m.Size())
@@ -49,8 +49,8 @@ func (b *Budget) Drop(m *Message) {
 	}
 }
 
-// owns reports whether m.holds belongs to b: a message that several servers send is counted once by the first of
-// them, and by the others each time.
+// owns reports whether m.holds belongs to b. The first server that sends a message counts it once; any other server
+// counts it for each queue.
 func (b *Budget) owns(m *Message) bool {
 	return m.budget.CompareAndSwap(nil, b) || m.budget.Load() == b
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// The content codings that can be produced. "deflate" is the zlib format, RFC 9110 section 8.4.1.2.
+// The supported content codings. "deflate" is the zlib format, RFC 9110 section 8.4.1.2.
 const (
 	gzipCoding    = "gzip"
 	deflateCoding = "deflate"

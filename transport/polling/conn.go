@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// What ends a session with a transport error. The texts are those of the reference.
+// These errors end a session with a transport error. The texts are the reference's.
 var (
 	ErrOverlap     = errors.New("overlap from client")
 	ErrPostOverlap = errors.New("data request overlap from client")
@@ -19,50 +19,51 @@ var (
 	ErrPostClosed  = errors.New("data request connection closed prematurely")
 )
 
-// Config is what all sessions of a server have in common. It must not change once it is in use.
+// Config is shared by all sessions of a server. It must not change once it is in use.
 type Config struct {
-	// MaxBodyBytes is the size in bytes of the largest body of a POST that is accepted.
+	// MaxBodyBytes is the largest accepted POST body in bytes.
 	MaxBodyBytes int
-	// MaxQueuedBytes bounds what waits for the next GET of a session, in bytes. Each message counts
-	// for its payload and 64 bytes more.
+	// MaxQueuedBytes bounds the queue for the next GET of a session, in bytes. Each message counts for its payload
+	// plus 64 bytes.
 	MaxQueuedBytes int
-	// CompressFrom is the size in bytes of the smallest body that is compressed if the client accepts
-	// it; negative means that none is.
+	// CompressFrom is the smallest body in bytes that is compressed if the client accepts it. Negative disables
+	// compression.
 	CompressFrom int
 	// Header, if not nil, may change the header of a successful response just before it is written.
 	Header func(h http.Header, r *http.Request)
 }
 
-// Handler is what the owner of a Conn offers to it. None of the methods may block. HandlePacket and
-// HandlePosted are called one at a time; the others may be called at any time.
+// Handler receives the events of a Conn. No method may block. HandlePacket and HandlePosted are called one at a
+// time; the others may be called at any time.
 type Handler interface {
-	// HandlePacket takes the next packet of a POST. p.Data is valid until it returns. If it returns
-	// false, the rest of the body is dropped.
+	// HandlePacket handles the next packet of a POST. p.Data is valid until it returns. If it returns false, the
+	// rest of the body is dropped.
 	HandlePacket(p packet.Packet) (more bool)
 
-	// HandlePosted is called when all packets of a POST have been handed over, before it is answered.
-	// err says why the body could not be decoded to its end.
+	// HandlePosted is called after the last packet of a POST, before the response. err is not nil if the body could
+	// not be decoded to its end.
 	HandlePosted(err error)
 
-	// HandleDrain is called when what was queued has been handed to a GET.
+	// HandleDrain is called when the queue has been passed to a GET.
 	HandleDrain()
 
-	// HandleError is called when a request breaks the rules or is cut off, which ends the session.
+	// HandleError is called when a request violates the protocol or is interrupted, which ends the session.
 	HandleError(err error)
 
-	// HandlePanic is called when Config.Header has panicked on a goroutine of c's, which ends the session.
+	// HandlePanic is called when Config.Header has panicked on a goroutine started by the Conn, which ends the
+	// session.
 	HandlePanic(panicked any, stack []byte)
 
-	// HandleEnd is called when a closing Conn has told the client so and has ended.
+	// HandleEnd is called when a closing Conn has sent its close packet and ended.
 	HandleEnd()
 }
 
-// Params is how one session encodes packets. It follows from the first request of the session.
+// Params select the encoding of a session's packets. They follow from the first request of the session.
 type Params struct {
 	V3     bool   // Engine.IO protocol v3 instead of v4
 	Base64 bool   // v3: the client cannot take binary bodies
 	JSONP  bool   // answer with scripts
-	Index  string // JSONP: which callback to call; what is not a digit is dropped
+	Index  string // JSONP: index of the callback; characters other than digits are dropped
 }
 
 // Conn is the long-polling side of one session. All methods are safe for concurrent use.
@@ -79,16 +80,16 @@ type Conn struct {
 	base64  bool
 	jsonp   bool
 
-	dispatch sync.Mutex // held while packets are handed over; taken before mu
-	frozen   bool       // guarded by dispatch: no packets are handed over any more
+	dispatch sync.Mutex // held while packets are delivered; acquired before mu
+	frozen   bool       // guarded by dispatch: no more packets are delivered
 
 	mu     sync.Mutex
 	state  state
 	paused bool
 	corked bool
-	get    *get          // that waits
-	post   *post         // that is being received or held back
-	resume chan struct{} // closed when a POST need not be held back any longer
+	get    *get          // waiting
+	post   *post         // being received or held back
+	resume chan struct{} // closed when a POST is no longer held back
 	queue  []item
 	queued int // bytes
 }
@@ -101,13 +102,13 @@ const (
 	stateEnded
 )
 
-// item is a message, or else a packet without data.
+// item is a message or, if message is nil, a packet without data.
 type item struct {
 	message *transport.Message
 	kind    packet.Type
 }
 
-// itemBytes is what an item counts in addition to its payload.
+// itemBytes is the cost of an item in addition to its payload.
 const itemBytes = 64
 
 func (i item) size() int {
@@ -117,7 +118,7 @@ func (i item) size() int {
 	return itemBytes + i.message.Size()
 }
 
-// post is a POST request that has not been answered.
+// post is a POST request without a response yet.
 type post struct {
 	controller *http.ResponseController
 	received   bool
@@ -133,9 +134,9 @@ func New(config *Config, handler Handler, p Params) *Conn {
 	return c
 }
 
-// Send hands m to the GET that waits, or queues it for the next. Unless m is shared it is copied, so
-// the caller may release it. It returns transport.ErrClosed if c is not open, and transport.ErrSlowPeer,
-// sending nothing, if more bytes than allowed would be queued; the caller then has to end c.
+// Send passes m to the waiting GET or queues it for the next one. m is copied unless it is shared, so the caller
+// may release it. Send returns transport.ErrClosed if c is not open. If the queue would exceed its limit, Send
+// queues nothing and returns transport.ErrSlowPeer; the caller must then end c.
 func (c *Conn) Send(m *transport.Message) error { return c.send(item{message: m}) }
 
 // SendPacket is like Send for a packet without data.
@@ -161,14 +162,14 @@ func (c *Conn) send(i item) error {
 	return nil
 }
 
-// Writable reports whether a GET waits, so that what is sent now need not be queued.
+// Writable reports whether a GET is waiting, so that a message sent now need not be queued.
 func (c *Conn) Writable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.get != nil && !c.corked
 }
 
-// Cork has what is sent wait until Uncork, Close or End, so that one GET gets all of it. Calls do not nest.
+// Cork holds messages back until Uncork, Close or End, so that one GET gets all of them. Calls do not nest.
 func (c *Conn) Cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,14 +190,14 @@ func (c *Conn) uncorkLocked() {
 	c.corked = false
 }
 
-// Queued reports whether something waits for the next GET.
+// Queued reports whether anything is queued for the next GET.
 func (c *Conn) Queued() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.queue) > 0
 }
 
-// Release answers a GET that waits with a noop packet, so that the client can stop polling.
+// Release answers a waiting GET with a noop packet, so that the client can stop polling.
 func (c *Conn) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,8 +206,8 @@ func (c *Conn) Release() {
 	}
 }
 
-// Pause holds back the answers of POST requests until Resume; a client sends the next one only after
-// the answer to the one before. Calls do not nest.
+// Pause holds back the responses to POST requests until Resume; a client sends its next POST only after the
+// previous response. Calls do not nest.
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,10 +222,9 @@ func (c *Conn) Resume() {
 	c.resumeLocked()
 }
 
-// Close ends c in order: what is queued is delivered, and then the client is told with a close
-// packet. It reports whether that could be done at once; if not, HandleEnd is called when it has been
-// done. A Conn whose client sends no more GETs stays as it is until End. Packets are still handed over;
-// one of type close ends the session before the client has asked.
+// Close ends c gracefully: the queue is delivered, followed by a close packet. It reports whether both could be
+// done at once; if not, HandleEnd is called later. A Conn whose client sends no more GETs stays in this state until
+// End. Packets are still delivered; a close packet from the client ends the session early.
 func (c *Conn) Close() (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,8 +240,8 @@ func (c *Conn) Close() (ended bool) {
 	return c.state == stateEnded
 }
 
-// End ends c at once: a GET that waits is answered with a packet of type t, a POST that is being
-// received is cut off, and what is queued will not be delivered; see Unsent.
+// End ends c at once: a waiting GET is answered with a packet of type t, a POST in progress is interrupted, and the
+// queue is not delivered. Unsent returns the messages left in the queue.
 func (c *Conn) End(t packet.Type) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -252,16 +252,16 @@ func (c *Conn) End(t packet.Type) {
 	c.endLocked()
 }
 
-// Freeze makes c hand over no more packets and waits until it does not hand one over. It must not be
-// called from HandlePacket or HandlePosted.
+// Freeze stops the delivery of packets and waits until a delivery in progress has finished. It must not be called
+// from HandlePacket or HandlePosted.
 func (c *Conn) Freeze() {
 	c.dispatch.Lock()
 	defer c.dispatch.Unlock()
 	c.frozen = true
 }
 
-// Detach ends c because another transport takes over, to which message and control are told to send
-// what was queued, in order. They are called before Detach returns and must not use c.
+// Detach ends c because another transport takes over. The queue is passed to message and control, in order. They
+// are called before Detach returns and must not use c.
 func (c *Conn) Detach(message func(*transport.Message), control func(packet.Type)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -293,7 +293,7 @@ func (c *Conn) Unsent() []*transport.Message {
 	return unsent
 }
 
-// Forget drops what is queued in a Conn that has ended.
+// Forget drops the queue of a Conn that has ended.
 func (c *Conn) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -304,7 +304,7 @@ func (c *Conn) endLocked() {
 	c.state = stateEnded
 	if p := c.post; p != nil && !p.received && !p.cut {
 		p.cut = true
-		// The read that waits for the rest of the body fails; where that cannot be done, the next one does.
+		// A Read that waits for the rest of the body fails; without deadlines the next Read fails.
 		_ = p.controller.SetReadDeadline(time.Unix(1, 0))
 	}
 	c.resumeLocked()
@@ -317,10 +317,10 @@ func (c *Conn) resumeLocked() {
 	}
 }
 
-// answerLocked hands items to the GET that waits.
+// answerLocked passes items to the waiting GET.
 func (c *Conn) answerLocked(items ...item) { c.deliverLocked(c.encode(items)) }
 
-// deliverLocked hands an answer to the GET that waits.
+// deliverLocked passes a response to the waiting GET.
 func (c *Conn) deliverLocked(answer response) {
 	g := c.get
 	c.get = nil

@@ -12,18 +12,18 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// response is the body of an answer to a GET. It belongs to one goroutine, which releases it.
+// response is the body of the response to a GET. It belongs to one goroutine, which releases it.
 type response struct {
 	body     *bytebufferpool.ByteBuffer
 	binary   bool // a v3 binary payload
-	compress bool // at least one packet asks for it
+	compress bool // at least one packet requests it
 }
 
 var bodies bufpool.Pool
 
 func (r response) release() { bodies.Put(r.body) }
 
-// encode makes one payload of items.
+// encode encodes items as one payload.
 func (c *Conn) encode(items []item) response {
 	var few [4]packet.Packet
 	packets := few[:0]
@@ -40,7 +40,7 @@ func (c *Conn) encode(items []item) response {
 	return c.encodePackets(packets, compress)
 }
 
-// appendMessage appends the packets that m consists of.
+// appendMessage appends the packets of m.
 func appendMessage(packets []packet.Packet, m *transport.Message) []packet.Packet {
 	if text, ok := m.Text(); ok {
 		packets = append(packets, packet.Packet{Type: packet.Message, Data: text})
@@ -85,13 +85,13 @@ func hasBinary(packets []packet.Packet) bool {
 	return false
 }
 
-// script makes the payload of r the argument of a call, for a client that loads it as a script.
+// script wraps the payload of r in a call of the callback, for a client that loads it as a script.
 func (c *Conn) script(r response) response {
 	s := bodies.Get()
 	b := append(s.B[:0], "___eio["...)
 	b = append(append(b, c.index...), "]("...)
 	b = jsontext.AppendString(b, r.body.B)
-	if bytes.Contains(b, []byte("\xe2\x80")) { // JSON allows these two in strings; older versions of JavaScript do not
+	if bytes.Contains(b, []byte("\xe2\x80")) { // valid in JSON strings, but not in those of older JavaScript
 		b = bytes.ReplaceAll(b, []byte("\u2028"), []byte(`\u2028`))
 		b = bytes.ReplaceAll(b, []byte("\u2029"), []byte(`\u2029`))
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/myriad-rt/myriad/engineio/packet"
 )
 
-// FormValue returns the last value of key in a query string or a form-encoded body, decoded the way
-// browsers and Node.js do it: nothing is an error, and what is not valid stays as it is.
+// FormValue returns the last value of key in a query string or a form-encoded body. It decodes as browsers and
+// Node.js do: there are no errors, and invalid escapes are kept as they are.
 func FormValue(encoded, key string) (value string, ok bool) {
 	for encoded != "" {
 		var pair string
@@ -21,8 +21,8 @@ func FormValue(encoded, key string) (value string, ok bool) {
 	return DecodeForm(value), ok
 }
 
-// DecodeForm decodes one form-encoded name or value: "+" is a space, "%" and two hexadecimal digits a
-// byte, and bytes that are not UTF-8 become U+FFFD.
+// DecodeForm decodes one form-encoded name or value: "+" becomes a space, and "%" with two hexadecimal digits a
+// byte. Invalid UTF-8 becomes U+FFFD.
 func DecodeForm(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return sanitize(s)

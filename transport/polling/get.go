@@ -11,29 +11,29 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// Parker is an http.ResponseWriter that needs no goroutine while its request waits. net/http has none; a program that
-// reads requests itself may.
+// Parker is an http.ResponseWriter that needs no goroutine while its request waits. The ones of net/http are not
+// Parkers; a program that reads requests itself may provide one.
 type Parker interface {
 	http.ResponseWriter
 
-	// Park lets the handler return before the request is answered. The response may then be written by another
-	// goroutine, which calls Unpark in the end; until then it is only collected, which cannot fail. If the client goes
-	// before that, gone is called once, but not by Park.
+	// Park lets the handler return before the response is written. Another goroutine may then write the response
+	// and must end it with Unpark. Until Unpark, writes are only buffered and cannot fail. If the client leaves
+	// first, gone is called once, but not by Park.
 	Park(gone func())
 
-	// Unpark sends the response without waiting for the client. It returns an error if the client has gone.
+	// Unpark sends the response without waiting for the client. It returns an error if the client has left.
 	Unpark() error
 }
 
-// get is a GET that waits: on a goroutine that receives the answer or, if that is nil, parked.
+// get is a waiting GET: a goroutine receives from answer or, if answer is nil, the request is parked.
 type get struct {
 	answer  chan response // buffered
 	parker  Parker
 	request *http.Request
 }
 
-// Handshake answers the first request of a session with an open packet that has open as its data, and
-// with the message initial unless that is nil.
+// Handshake answers the first request of a session with an open packet whose data is open, followed by the message
+// initial if it is not nil.
 func (c *Conn) Handshake(w http.ResponseWriter, r *http.Request, open string, initial *transport.Message) {
 	packets := []packet.Packet{{Type: packet.Open, Data: []byte(open)}}
 	if initial != nil {
@@ -42,9 +42,9 @@ func (c *Conn) Handshake(w http.ResponseWriter, r *http.Request, open string, in
 	c.write(w, r, c.encodePackets(packets, true))
 }
 
-// Serve answers a request of the session, a GET when there is something to tell. It returns
-// transport.ErrClosed, having written nothing, if c has ended. Where a connection has to be cut off
-// it panics with http.ErrAbortHandler, as net/http has it.
+// Serve answers a request of the session; a GET waits until there is something to send. If c has ended, Serve
+// writes nothing and returns transport.ErrClosed. To drop a connection it panics with http.ErrAbortHandler, as is
+// usual with net/http.
 func (c *Conn) Serve(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet:
@@ -94,7 +94,7 @@ func (c *Conn) serveGet(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// wait waits until a GET is answered, or its client gives up.
+// wait waits until a GET is answered or its client leaves.
 func (c *Conn) wait(w http.ResponseWriter, r *http.Request, g *get) {
 	var answer response
 	select {
@@ -103,13 +103,13 @@ func (c *Conn) wait(w http.ResponseWriter, r *http.Request, g *get) {
 		if c.lose(g) {
 			return
 		}
-		// It was answered at the same moment; the answer fails to be written like any other.
+		// The GET was answered at the same moment; writing that answer fails like any other.
 		answer = <-g.answer
 	}
 	c.write(w, r, answer)
 }
 
-// lose ends the session because the client of a GET has gone. It returns false if the GET has been answered.
+// lose ends the session because the client of a GET has left. It returns false if the GET has been answered.
 func (c *Conn) lose(g *get) bool {
 	c.mu.Lock()
 	lost := c.get == g
@@ -123,7 +123,7 @@ func (c *Conn) lose(g *get) bool {
 	return lost
 }
 
-// unpark answers a GET that is parked. The caller may hold any lock.
+// unpark answers a parked GET. The caller may hold any lock.
 func (c *Conn) unpark(g *get, answer response) {
 	c.write(g.parker, g.request, answer)
 	if g.parker.Unpark() != nil {
@@ -131,25 +131,25 @@ func (c *Conn) unpark(g *get, answer response) {
 	}
 }
 
-// unparkApart is unpark on a goroutine of its own, which a function of the application must not end the process by.
+// unparkApart is unpark on its own goroutine. It recovers panics of application functions.
 func (c *Conn) unparkApart(g *get, answer response) {
 	defer func() {
 		if p := recover(); p != nil {
 			clear(g.parker.Header())
 			g.parker.WriteHeader(http.StatusInternalServerError)
-			_ = g.parker.Unpark() // the session ends anyway
+			_ = g.parker.Unpark() // the session ends in any case
 			c.handler.HandlePanic(p, debug.Stack())
 		}
 	}()
 	c.unpark(g, answer)
 }
 
-// compresses reports whether an answer is compressed for clients that accept it.
+// compresses reports whether a response is compressed for clients that accept it.
 func (c *Conn) compresses(answer response) bool {
 	return answer.compress && c.config.CompressFrom >= 0 && answer.body.Len() >= c.config.CompressFrom
 }
 
-// write writes a successful answer to a GET and releases it.
+// write writes a successful response to a GET and releases it.
 func (c *Conn) write(w http.ResponseWriter, r *http.Request, answer response) {
 	defer answer.release()
 	h := w.Header()
@@ -180,10 +180,10 @@ func (c *Conn) write(w http.ResponseWriter, r *http.Request, answer response) {
 	}
 }
 
-// finishHeader adds what all successful answers have.
+// finishHeader adds the fields common to all successful responses.
 func (c *Conn) finishHeader(h http.Header, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
-	// Internet Explorer takes what is sent for an attack on itself.
+	// Internet Explorer would apply its XSS filter to the response.
 	if agent := r.UserAgent(); strings.Contains(agent, ";MSIE") || strings.Contains(agent, "Trident/") {
 		h.Set("X-XSS-Protection", "0")
 	}

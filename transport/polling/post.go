@@ -57,7 +57,7 @@ func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Length", "2")
 	c.finishHeader(h, r)
 	w.WriteHeader(http.StatusOK)
-	_, _ = io.WriteString(w, "ok") // a client that is gone will not poll again either
+	_, _ = io.WriteString(w, "ok") // a client that has left will not poll again either
 	return nil
 }
 
@@ -66,8 +66,8 @@ var (
 	errCut      = errors.New("polling: session ended while a POST was being received")
 )
 
-// take reads the body of a POST and hands its packets over. The body is not kept while the answer is
-// held back. After an error another POST may follow.
+// take reads the body of a POST and delivers its packets. The body is not kept while the response is held back.
+// After an error another POST may follow.
 func (c *Conn) take(p *post, r *http.Request, binary bool) error {
 	body := requests.Get()
 	defer requests.Put(body)
@@ -109,15 +109,15 @@ func readBody(b *bytebufferpool.ByteBuffer, r io.Reader, limit int) error {
 }
 
 const (
-	// refusedBytes and refusedTime bound what is read of a refused body to keep its connection usable.
+	// refusedBytes and refusedTime bound the part of a refused body that is read to keep its connection usable.
 	refusedBytes = 64 << 20
 	refusedTime  = 30 * time.Second
 )
 
-// refuseBody answers 413 while the client is still sending, and then takes the rest of the body off
-// the connection, so that the next request can use it.
+// refuseBody answers 413 while the client is still sending, and then reads the rest of the body so that the
+// connection can be used for the next request.
 func refuseBody(w http.ResponseWriter, r *http.Request, controller *http.ResponseController) {
-	// If the answer cannot be sent early, it is sent when the body has been read.
+	// If the response cannot be sent early, it is sent after the body has been read.
 	_ = controller.EnableFullDuplex()
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -126,7 +126,7 @@ func refuseBody(w http.ResponseWriter, r *http.Request, controller *http.Respons
 	_, _ = io.CopyN(io.Discard, r.Body, refusedBytes)
 }
 
-// handOver decodes the body of a POST and hands its packets over.
+// handOver decodes the body of a POST and delivers its packets.
 func (c *Conn) handOver(body []byte, binary bool) {
 	c.dispatch.Lock()
 	defer c.dispatch.Unlock()
@@ -171,7 +171,7 @@ func (c *Conn) handOver(body []byte, binary bool) {
 	}
 }
 
-// hold waits until the packets of a POST have been taken in, if c is paused.
+// hold waits until c is resumed, if it is paused.
 func (c *Conn) hold(r *http.Request) {
 	c.mu.Lock()
 	for c.paused && c.state == stateOpen {
@@ -194,8 +194,8 @@ func (c *Conn) hold(r *http.Request) {
 	c.mu.Unlock()
 }
 
-// unescapeLines undoes how JSONP clients protect line feeds from form encoding: a backslash and an n
-// stand for a line feed, and two backslashes and an n for a backslash and an n.
+// unescapeLines undoes the escaping by which JSONP clients protect line feeds from form encoding: a backslash and
+// an n stand for a line feed, and two backslashes and an n for a backslash and an n.
 func unescapeLines(s string) []byte {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
