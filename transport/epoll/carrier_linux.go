@@ -14,7 +14,7 @@ func (l *loop) server() *Server { return l.owner }
 // start implements carrier.
 func (l *loop) start(c *Conn) {
 	if c.in != nil {
-		c.signal() // for what has been read with the handshake
+		c.signal() // process the bytes read with the handshake
 	}
 	l.mu.Lock()
 	refuse := l.stopping
@@ -31,7 +31,7 @@ func (l *loop) start(c *Conn) {
 	}
 }
 
-// interest returns the events that c has to wait for and notes them in its state.
+// interest returns the events that c must wait for and records them in its state.
 func (l *loop) interest(c *Conn) (events uint32) {
 	c.state.And(^uint32(reading | writing))
 	events = unix.EPOLLRDHUP
@@ -59,7 +59,7 @@ func (l *loop) watch(c *Conn) {
 	}
 }
 
-// slack implements carrier: what the kernel does not take at once has to wait.
+// slack implements carrier: bytes that the kernel does not accept at once must wait.
 func (l *loop) slack() int { return 0 }
 
 // heard implements carrier.

@@ -9,79 +9,78 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// State of a Conn. The first row is the way of a connection that Close ends, each flag being added
-// to those before:
+// State of a Conn. The first row shows a connection ended by Close; each flag is added to the previous ones:
 //
 //	0 ─ started ─ closing ──────── received ── dead     Close, then the peer's close frame
 //	                 ├──────────── received ── dead     the peer's close frame, answered
 //	                 ├─ failed ─── halfClosed ─ broken ─ dead     protocol error, then the peer ends TCP
 //	                 └─ broken ─────────────── dead     Abort, time-out, slow peer, TCP connection lost
 //
-// With closing, HandleClose is due; told says that it has been called. The rest is dealt with by the
-// carrier alone.
+// closing means that HandleClose is due, and told that it has been called. The other flags concern the carrier
+// alone.
 const (
 	started    = 1 << iota // the carrier reads
 	paused                 // no reading until Resume, or until the peer cannot send any more
-	ended                  // the peer has ended its stream; what it sent before may still have to be read
-	closing                // nothing is sent any more and no message delivered
-	failed                 // a close frame told the peer that it broke the protocol; its bytes are ignored
-	received               // the peer's close frame has come, ours is sent or queued
+	ended                  // the peer has ended its stream; earlier bytes may still be unread
+	closing                // no more sending or delivery of messages
+	failed                 // a close frame reported a protocol error; the peer's bytes are ignored
+	received               // the peer's close frame has arrived, ours is sent or queued
 	halfClosed             // TCP is shut down for writing
-	mute                   // the peer does not receive any more; what it sent before may still have to be read
-	broken                 // to be closed without waiting for anything
+	mute                   // the peer receives no more; its earlier bytes may still be unread
+	broken                 // close without waiting for anything
 	dead                   // closed
 	told                   // HandleClose has been called
-	signalled              // the carrier will look at the Conn
+	signalled              // the carrier will process the Conn
 	timed                  // the carrier closes it after CloseTimeout
 	reading                // epoll: armed for reading
 	writing                // epoll: armed for writing; goroutine: the writer runs
-	corked                 // what is sent is queued
-	gathering              // epoll: c has its turn; what is queued is written at the end
-	preceded               // something was written in this turn, which what is sent now may follow later
+	corked                 // messages are held back in the queue
+	gathering              // epoll: c has its turn; the queue is written at the end
+	preceded               // something was written in this turn; later messages may be held back
 
-	// formatShift is where the transport.Format begins, which never changes.
+	// formatShift is the position of the transport.Format, which never changes.
 	formatShift = 24
 
-	// deaf says that the peer's bytes have no meaning any more.
+	// deaf means that the peer's bytes are ignored from now on.
 	deaf = failed | received | broken | dead
 )
 
-// Conn is one WebSocket connection. It implements [transport.Conn]; how its Handler is called is
-// said in the documentation of the package.
+// Conn is one WebSocket connection. It implements [transport.Conn]. The package documentation describes how its
+// Handler is called.
 type Conn struct {
 	mu      sync.Mutex
 	state   atomic.Uint32
-	fd      int32             // epoll: descriptor, -1 after it was closed
-	by      *carrier          // who moves the bytes: a pointer, which takes half of what the interface does
-	handler transport.Handler // changed by those who may call it; nil after HandleClose
-	in      *incoming         // belongs to those who may call handler
+	fd      int32             // epoll: descriptor, -1 once closed
+	by      *carrier          // moves the bytes; a pointer takes half the space of the interface
+	handler transport.Handler // changed only by its callers; nil after HandleClose
+	in      *incoming         // owned by the callers of handler
 
 	out        *queue   // nil if nothing is queued
 	err        *error   // for HandleClose; nil if there is none
 	deflate    *deflate // nil if permessage-deflate has not been negotiated; immutable
 	slot       uint32
-	generation uint32 // epoll: with slot the identity in the loop; 0 before Start
+	generation uint32 // epoll: identifies the Conn in its loop, with slot; 0 before Start
 }
 
 var _ transport.Conn = (*Conn)(nil)
 
-// carrier moves the bytes of a Conn. Its methods except server are called with Conn.mu held, do not
-// block, and do not call the Handler.
+// carrier moves the bytes of a Conn. All methods except server are called with Conn.mu held. They do not block and
+// do not call the Handler.
 type carrier interface {
 	server() *Server
-	// start begins reading, and writing what is queued. If that is impossible, it ends c.
+	// start begins reading and writes the queue. If it cannot, it ends c.
 	start(c *Conn)
-	// write writes as much of b as it can without waiting. There is no queue.
+	// write writes as much of b as possible without waiting. The queue is empty.
 	write(c *Conn, b []byte) (n int, err error)
-	// writeQueue writes as much of the queue as it can without waiting.
+	// writeQueue writes as much of the queue as possible without waiting.
 	writeQueue(c *Conn) (n int, err error)
-	// watch makes the carrier read unless c is paused, and write what is queued unless c is corked.
+	// watch makes the carrier read unless c is paused, and write the queue unless c is corked.
 	watch(c *Conn)
-	// signal has the carrier act on closing and broken soon.
+	// signal makes the carrier act on closing and broken soon.
 	signal(c *Conn)
-	// slack is how many bytes may be queued although the kernel may take more.
+	// slack returns the number of bytes that may be queued although the kernel may accept more.
 	slack() int
-	// heard reports whether the peer's host has been heard of within the given time.
+	// heard reports whether the peer's host has been heard from within the given time.
 	heard(c *Conn, within time.Duration) bool
 }
 
@@ -93,10 +92,10 @@ func (c *Conn) format() transport.Format { return transport.Format(c.state.Load(
 
 func (c *Conn) has(flags uint32) bool { return c.state.Load()&flags != 0 }
 
-// Start sends the answer to the handshake with all that has been sent so far, in one write, and
-// begins reading for h. It is called once. If the connection has closed by then, h only hears of that.
+// Start sends the handshake response and all earlier messages in one write, and begins reading for h. It must be
+// called once. If the connection has already closed, only h.HandleClose is called.
 //
-// h may be called before Start returns, but not by Start itself.
+// h may be called before Start returns, but never on the goroutine of Start.
 func (c *Conn) Start(h transport.Handler) {
 	if h == nil {
 		panic("epoll: Start with a nil Handler")
@@ -114,16 +113,15 @@ func (c *Conn) Start(h transport.Handler) {
 	}
 }
 
-// startLocked writes what is queued and begins reading.
+// startLocked writes the queue and begins reading.
 func (c *Conn) startLocked() {
 	c.flushLocked()
 	c.state.Or(started)
 	c.carrier().start(c)
 }
 
-// SetHandler makes h the Handler from the next message on. It may only be called by HandleMessage of
-// the present one, on the goroutine that it was called on. If a message that was read together with
-// the present one asked for Run, it is h whose Run is called.
+// SetHandler makes h the Handler for all messages after the current one. Only HandleMessage may call it, on its own
+// goroutine. If an earlier message of the same read requested Run, h.Run is called.
 func (c *Conn) SetHandler(h transport.Handler) { c.handler = h }
 
 // Send implements [transport.Conn].
@@ -160,7 +158,7 @@ func (c *Conn) sendFrameLocked(op transport.Op, payload []byte) {
 	c.sendLocked(b.B, nil)
 }
 
-// unsentLocked reports whether the carrier has something to write, which what is corked is not.
+// unsentLocked reports whether the carrier has bytes to write. Corked bytes do not count.
 func (c *Conn) unsentLocked() bool { return c.out != nil && !c.has(corked) }
 
 // Writable implements [transport.Conn]. It is false before Start and after the connection has closed.
@@ -210,7 +208,7 @@ func (c *Conn) uncorkLocked() {
 	}
 }
 
-// releaseLocked has nothing wait any more but for the kernel.
+// releaseLocked ends all holding back: from now on only the kernel delays writes.
 func (c *Conn) releaseLocked() {
 	c.state.And(^uint32(corked | gathering))
 	c.writeOutLocked()
@@ -244,7 +242,7 @@ func (c *Conn) resumeLocked() {
 	}
 }
 
-// streamEnded is called when the peer has ended its stream. What the kernel holds is read even if c is paused.
+// streamEnded is called when the peer has ended its stream. Bytes held by the kernel are read even if c is paused.
 func (c *Conn) streamEnded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -259,8 +257,8 @@ func (c *Conn) Alive(within time.Duration) bool {
 	return !c.has(ended|mute|broken|dead) && c.carrier().heard(c, within)
 }
 
-// Close implements [transport.Conn]. HandleClose follows at once, on another goroutine; the peer is
-// given Options.CloseTimeout for its answer. Before Start, Close sends the answer to the handshake first.
+// Close implements [transport.Conn]. HandleClose follows at once, on another goroutine. The peer must answer within
+// Options.CloseTimeout. Before Start, Close sends the handshake response first.
 func (c *Conn) Close(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -287,7 +285,7 @@ func (c *Conn) Abort() {
 	c.endLocked(broken, nil)
 }
 
-// fail ends the connection because the peer broke the protocol.
+// fail ends the connection because the peer violated the protocol.
 func (c *Conn) fail(err *transport.ProtocolError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,7 +300,7 @@ func (c *Conn) fail(err *transport.ProtocolError) {
 	c.endLocked(failed, err)
 }
 
-// peerClosed takes a valid close frame. As in the reference, the answer repeats code and reason.
+// peerClosed handles a valid close frame. As in the reference, the response repeats code and reason.
 func (c *Conn) peerClosed(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -313,18 +311,18 @@ func (c *Conn) peerClosed(payload []byte) {
 	c.endLocked(received, nil)
 }
 
-// lost ends the connection because the peer cannot be read any more. err is nil if the peer ended it.
+// lost ends the connection because it can no longer be read. err is nil if the peer ended it.
 func (c *Conn) lost(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endLocked(broken, err)
 }
 
-// endLocked adds closing and flags to the state and has the carrier do what follows from that. err
-// goes to the handler unless the connection is closing already.
+// endLocked adds closing and flags to the state and makes the carrier act on them. err goes to the handler unless
+// the connection is already closing.
 func (c *Conn) endLocked(flags uint32, err error) {
 	if !c.has(closing) && err != nil {
-		kept := err // so that err is in the heap for this case alone
+		kept := err // moves err to the heap in this case only
 		c.err = &kept
 	}
 	if c.has(mute) {
@@ -332,13 +330,13 @@ func (c *Conn) endLocked(flags uint32, err error) {
 	}
 	c.state.Or(closing | flags)
 	if c.deflate != nil {
-		c.deflate.sent = nil // nothing is compressed any more
+		c.deflate.sent = nil // no more compression
 	}
-	c.resumeLocked() // the peer's close frame has to be read
+	c.resumeLocked() // the peer's close frame must be read
 	c.signal()
 }
 
-// signal has the carrier call duties soon.
+// signal makes the carrier call dutiesLocked soon.
 func (c *Conn) signal() {
 	if !c.has(signalled) {
 		c.state.Or(signalled)
@@ -346,8 +344,8 @@ func (c *Conn) signal() {
 	}
 }
 
-// duties says what the carrier has to do about a Conn that it was signalled. If tell is not nil, the
-// caller calls HandleClose with err; it is the only one to be told so.
+// dutiesLocked returns the pending work of the carrier for a signalled Conn. If tell is not nil, the caller must
+// call HandleClose with err; no other call returns it again.
 func (c *Conn) dutiesLocked() (tell transport.Handler, act action, err error) {
 	state := c.state.Load()
 	if state&closing == 0 {
@@ -365,8 +363,7 @@ func (c *Conn) dutiesLocked() (tell transport.Handler, act action, err error) {
 	case state&broken != 0, state&received != 0 && c.out == nil:
 		act = actClose
 	case state&failed != 0 && state&halfClosed == 0 && c.out == nil:
-		// Closing at once would answer bytes that still arrive with a reset, and that would
-		// discard the close frame before the peer has read it.
+		// Closing at once would answer further bytes with a reset, and the peer might lose the close frame.
 		c.state.Or(halfClosed)
 		act = actHalfClose
 	}

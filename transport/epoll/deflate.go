@@ -15,36 +15,33 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// PerMessageDeflate configures the compression of messages. The zero value of each field is its default,
-// which leaves the choice to the client. What is not said here of the negotiation is as in the reference.
+// PerMessageDeflate configures the compression of messages. The zero value of each field is its default and leaves
+// the choice to the client. Negotiation otherwise follows the reference.
 //
 // RFC 7692.
 type PerMessageDeflate struct {
-	// Threshold is the size in bytes of the smallest payload that is compressed on connections without
-	// context take-over by the server. On the others all are, so that the contexts of all clients become
-	// what they would be with the reference. Zero means 1024, negative that all are on all connections.
-	// Node.js: perMessageDeflate.threshold.
+	// Threshold is the smallest payload in bytes that is compressed on connections without server context takeover.
+	// With context takeover all payloads are compressed, so that clients' contexts match those of the reference.
+	// Zero means 1024; negative compresses all payloads on all connections. Node.js: perMessageDeflate.threshold.
 	Threshold int
-	// Level is how hard to compress, from 1, the fastest, to 9. Zero means 1. It does not apply where a
-	// window of less than 15 bits has been negotiated. Node.js: perMessageDeflate.zlibDeflateOptions.level.
+	// Level is the compression level, from 1, the fastest, to 9. Zero means 1. It has no effect where a window of
+	// less than 15 bits has been negotiated. Node.js: perMessageDeflate.zlibDeflateOptions.level.
 	Level int
 
-	// ServerNoContextTakeover compresses each message on its own: a broadcast is then compressed once
-	// for all, and connections keep no context. Node.js: perMessageDeflate.serverNoContextTakeover.
+	// ServerNoContextTakeover compresses each message independently: a broadcast is compressed once for all
+	// clients, and connections keep no context. Node.js: perMessageDeflate.serverNoContextTakeover.
 	ServerNoContextTakeover bool
-	// DisableServerNoContextTakeover does not accept offers of clients that ask for it. Node.js:
+	// DisableServerNoContextTakeover rejects offers that request it. Node.js:
 	// perMessageDeflate.serverNoContextTakeover: false.
 	DisableServerNoContextTakeover bool
-	// ClientNoContextTakeover has clients compress each message on its own, so that nothing of what they
-	// sent is kept. Node.js: perMessageDeflate.clientNoContextTakeover.
+	// ClientNoContextTakeover makes clients compress each message independently, so that the server keeps no
+	// context of received messages. Node.js: perMessageDeflate.clientNoContextTakeover.
 	ClientNoContextTakeover bool
-	// ServerMaxWindowBits is the binary logarithm of the server's window in bytes, 8 to 15. Zero means what
-	// the client asks for, or 15; negative does not accept offers that ask. Node.js:
-	// perMessageDeflate.serverMaxWindowBits.
+	// ServerMaxWindowBits is the base-2 logarithm of the server's window in bytes, 8 to 15. Zero means the client's
+	// request, or 15; negative rejects offers that request a limit. Node.js: perMessageDeflate.serverMaxWindowBits.
 	ServerMaxWindowBits int
-	// ClientMaxWindowBits is the same for the client's window; offers of clients that cannot limit it are not
-	// accepted. Zero means what the client offers, negative that it is not limited. Node.js:
-	// perMessageDeflate.clientMaxWindowBits.
+	// ClientMaxWindowBits is the same for the client's window; offers of clients that cannot limit it are rejected.
+	// Zero means the client's offer; negative means no limit. Node.js: perMessageDeflate.clientMaxWindowBits.
 	ClientMaxWindowBits int
 }
 
@@ -72,20 +69,20 @@ func (o *PerMessageDeflate) withDefaults() (*PerMessageDeflate, error) {
 	return &c, nil
 }
 
-// maxSent is how much of what has been sent is kept for a client with context take-over, in bytes. What
-// more the window would hold is not referred to: with each message the compressor is given the context
-// anew, and eight times the work would save one byte in twenty.
+// maxSent bounds the context kept of sent messages for a client with context takeover, in bytes. The rest of a
+// larger window is not used: the compressor receives the context anew with each message, and eight times the work
+// would save one byte in twenty.
 const maxSent = 4 << 10
 
-// deflate is the state of permessage-deflate on one connection. It holds no compressor: those come
-// from pools for as long as it takes to deal with a message.
+// deflate is the state of permessage-deflate on one connection. It holds no compressor; compressors come from pools
+// while a message is processed.
 type deflate struct {
 	deflater       *deflater
 	serverTakeover bool
 	clientTakeover bool
 	receivedLimit  uint16 // bytes
-	sent           []byte // end of what has been compressed, with serverTakeover; guarded by Conn.mu
-	received       []byte // end of what has been inflated, with clientTakeover; belongs to the reader
+	sent           []byte // end of the compressed messages, with serverTakeover; guarded by Conn.mu
+	received       []byte // end of the inflated messages, with clientTakeover; owned by the reader
 }
 
 func (s *Server) newDeflate(e *extension) *deflate {
@@ -93,7 +90,7 @@ func (s *Server) newDeflate(e *extension) *deflate {
 		deflater:       s.deflate[e.windowBits(serverMaxWindowBits)],
 		serverTakeover: e.value[serverNoContextTakeover] == 0,
 		clientTakeover: e.value[clientNoContextTakeover] == 0,
-		// zlib uses a window of 9 bits when asked for 8.
+		// zlib uses a window of 9 bits when 8 are requested.
 		receivedLimit: 1 << max(e.windowBits(clientMaxWindowBits), 9),
 	}
 }
@@ -152,14 +149,14 @@ func slide(window, b []byte, limit int) []byte {
 	return append(window, b...)
 }
 
-// sentFrame is a frame as a Message holds it: final and neither masked nor compressed.
+// sentFrame is a frame of a Message: final, unmasked and uncompressed.
 type sentFrame struct {
 	all     []byte
 	op      transport.Op
 	payload []byte
 }
 
-// splitFrame cuts the first frame off.
+// splitFrame splits off the first frame.
 func splitFrame(frames []byte) (f sentFrame, rest []byte) {
 	size, length := 2, int(frames[1])
 	switch length {
@@ -188,7 +185,7 @@ func newDeflater(o *PerMessageDeflate, bits int) *deflater {
 	return &deflater{window: 1 << bits, level: o.Level, threshold: o.Threshold}
 }
 
-// Deflate implements transport.Deflater. If no payload is worth compressing, it returns frames themselves.
+// Deflate implements transport.Deflater. If no payload is worth compressing, it returns frames unchanged.
 func (d *deflater) Deflate(frames []byte) []byte {
 	for rest := frames; len(rest) > 0; {
 		var f sentFrame
@@ -202,7 +199,7 @@ func (d *deflater) Deflate(frames []byte) []byte {
 	return frames
 }
 
-// appendFrames appends frames, with those payloads compressed that reach the threshold.
+// appendFrames appends frames and compresses payloads that reach the threshold.
 func (d *deflater) appendFrames(dst, frames []byte) []byte {
 	for len(frames) > 0 {
 		var f sentFrame
@@ -215,10 +212,10 @@ func (d *deflater) appendFrames(dst, frames []byte) []byte {
 	return dst
 }
 
-// appendFrame appends f compressed. context is what the receiver has of earlier messages.
+// appendFrame appends f compressed. context holds the end of earlier messages, as known to the receiver.
 func (d *deflater) appendFrame(dst []byte, f sentFrame, context []byte) []byte {
 	start := len(dst)
-	// The header is about as long as that of the uncompressed frame.
+	// The header has about the same length as the one of the uncompressed frame.
 	dst = append(dst, f.all[:len(f.all)-len(f.payload)]...)
 	payload := len(dst)
 	dst = d.appendPayload(dst, f.payload, context)
@@ -234,7 +231,7 @@ func (d *deflater) appendFrame(dst []byte, f sentFrame, context []byte) []byte {
 	return dst
 }
 
-// flateWriter is a compressor and where its output goes.
+// flateWriter is a compressor and the destination of its output.
 type flateWriter struct {
 	*flate.Writer
 	out appender
@@ -250,7 +247,7 @@ func (a *appender) Write(b []byte) (int, error) {
 // flushed is the number of bytes at the end of each flush that are not sent, RFC 7692 section 7.2.1.
 const flushed = 4
 
-// appendPayload appends what payload is after compression.
+// appendPayload appends payload compressed.
 func (d *deflater) appendPayload(dst, payload, context []byte) []byte {
 	w, _ := d.writers.Get().(*flateWriter)
 	if w == nil {
@@ -258,7 +255,7 @@ func (d *deflater) appendPayload(dst, payload, context []byte) []byte {
 	}
 	w.out.b = dst
 	w.ResetDict(&w.out, context)
-	w.Write(payload) // an appender takes everything
+	w.Write(payload) // an appender accepts everything
 	w.Flush()
 	dst = w.out.b[:len(w.out.b)-flushed]
 	w.out.b = nil
@@ -280,7 +277,7 @@ func (d *deflater) newWriter() *flateWriter {
 	return w
 }
 
-// inflater is a decompressor and where its input comes from.
+// inflater is a decompressor and the source of its input.
 type inflater struct {
 	flate io.ReadCloser
 	in    bytes.Reader
@@ -293,16 +290,17 @@ var (
 
 const (
 	usualRatio = 4   // inflated to compressed size of JSON
-	minInflate = 512 // bytes to which a message is at least expected to inflate
+	minInflate = 512 // minimum estimate of an inflated message in bytes
 )
 
-// tail is put behind a compressed message: what the sender has left out of its last flush, and then an empty
-// block that ends the stream, so that a message that breaks off is told from a complete one.
+// tail follows a compressed message: the bytes that the sender omitted from its last flush, and an empty final
+// block, which distinguishes a complete message from a truncated one.
 const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// inflate appends to dst what a peer has compressed to payload, of which limit bytes are accepted.
+// inflate appends payload decompressed to dst and accepts at most limit bytes.
 //
-// RFC 7692 section 7.2.2. As in the reference, a final block ends a message, and nothing is empty.
+// RFC 7692 section 7.2.2. As in the reference, a final block ends a message, and an empty payload is an empty
+// message.
 func (d *deflate) inflate(dst *bytebufferpool.ByteBuffer, payload []byte, limit int64) *transport.ProtocolError {
 	if len(payload) == 0 {
 		return nil

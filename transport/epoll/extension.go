@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// extensionName is the only extension that is known, RFC 7692 section 7.
+// extensionName is the only supported extension, RFC 7692 section 7.
 const extensionName = "permessage-deflate"
 
-// parameter of permessage-deflate, RFC 7692 section 7.1. They are in the order in which those that the
-// client has not mentioned stand in the answer.
+// parameter is a parameter of permessage-deflate, RFC 7692 section 7.1. The order is that of the response, for
+// parameters that the client has not mentioned.
 type parameter uint8
 
 const (
@@ -38,13 +38,13 @@ const (
 	stated = 1
 )
 
-// extension is an offer of permessage-deflate, or the answer to it.
+// extension is an offer of permessage-deflate or the response to it.
 type extension struct {
-	order []parameter // that are present
+	order []parameter // present parameters
 	value [parameters]int
 }
 
-// set adds a parameter behind the others, or changes the one that is there.
+// set appends a parameter or changes its value.
 func (e *extension) set(p parameter, value int) {
 	if e.value[p] == 0 {
 		e.order = append(e.order, p)
@@ -57,7 +57,7 @@ func (e *extension) remove(p parameter) {
 	e.order = slices.DeleteFunc(e.order, func(other parameter) bool { return other == p })
 }
 
-// windowBits returns the value of p, or the one that its absence stands for.
+// windowBits returns the value of p, or its default if p is absent.
 func (e *extension) windowBits(p parameter) int {
 	if e.value[p] < minWindowBits {
 		return maxWindowBits
@@ -77,9 +77,8 @@ func (e *extension) append(dst []byte) []byte {
 	return dst
 }
 
-// negotiate returns the answer to what a client offers, nil if it does not offer permessage-deflate. A
-// list of extensions that is malformed is refused as in the reference, and so are offers of which none
-// can be accepted.
+// negotiate returns the response to the client's offers, or nil if it does not offer permessage-deflate. As in the
+// reference, it refuses a malformed list of extensions, and offers none of which is acceptable.
 func (o *PerMessageDeflate) negotiate(r *http.Request) (*extension, *HandshakeError) {
 	if len(r.Header["Sec-Websocket-Extensions"]) == 0 {
 		return nil, nil
@@ -99,7 +98,7 @@ func (o *PerMessageDeflate) negotiate(r *http.Request) (*extension, *HandshakeEr
 	return nil, &HandshakeError{http.StatusBadRequest, "Invalid or unacceptable Sec-WebSocket-Extensions header"}
 }
 
-// acceptable reports whether an offer agrees with the options.
+// acceptable reports whether an offer is compatible with the options.
 func (o *PerMessageDeflate) acceptable(e *extension) bool {
 	if o.DisableServerNoContextTakeover && e.value[serverNoContextTakeover] != 0 {
 		return false
@@ -114,7 +113,7 @@ func (o *PerMessageDeflate) acceptable(e *extension) bool {
 	return true
 }
 
-// accept makes an acceptable offer the answer to it.
+// accept turns an acceptable offer into the response.
 func (o *PerMessageDeflate) accept(e *extension) {
 	if o.ServerNoContextTakeover {
 		e.set(serverNoContextTakeover, stated)
@@ -133,9 +132,8 @@ func (o *PerMessageDeflate) accept(e *extension) {
 	}
 }
 
-// parseOffers returns the offers of permessage-deflate in the value of a Sec-WebSocket-Extensions header.
-// ok is false if the value is malformed or such an offer has a parameter that is unknown, repeated or has
-// a wrong value.
+// parseOffers returns the offers of permessage-deflate in a Sec-WebSocket-Extensions header. ok is false if the
+// header is malformed, or if such an offer has an unknown, repeated or invalid parameter.
 //
 // RFC 6455 section 9.1, RFC 7692 section 7.1.
 func parseOffers(header string) (offers []extension, ok bool) {
@@ -158,7 +156,7 @@ func parseOffers(header string) (offers []extension, ok bool) {
 	}
 }
 
-// add adds a parameter of an offer. It returns false if that is not possible.
+// add adds a parameter to an offer. It returns false if the parameter is unknown, repeated or invalid.
 func (e *extension) add(name, value string, hasValue bool) bool {
 	p := parameter(slices.Index(parameterNames[:], name))
 	if p >= parameters || e.value[p] != 0 {
@@ -179,13 +177,13 @@ func (e *extension) add(name, value string, hasValue bool) bool {
 	return true
 }
 
-// scanner reads the value of a header. What it returns once bad is set means nothing.
+// scanner reads the value of a header. Its results are meaningless once bad is set.
 type scanner struct {
 	rest string
 	bad  bool
 }
 
-// skipTo skips the separator c and the white space around it, and reports whether it was there.
+// skipTo skips the separator c and surrounding white space, and reports whether c was present.
 func (s *scanner) skipTo(c byte) bool {
 	rest := strings.TrimLeft(s.rest, " \t")
 	if s.bad || rest == "" || rest[0] != c {
@@ -221,7 +219,7 @@ func (s *scanner) parameter() (name, value string, hasValue bool) {
 	return name, "", false
 }
 
-// quoted reads the rest of a quoted string, which has to be a token once the escapes are taken away.
+// quoted reads the rest of a quoted string. Without its escapes it must be a token.
 func (s *scanner) quoted() string {
 	var value []byte
 	for i := 0; i < len(s.rest); i++ {

@@ -6,7 +6,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// maxHead is the size in bytes of the longest header of a frame that a client sends.
+// maxHead is the size in bytes of the longest header of a client's frame.
 const maxHead = 14
 
 // maxControl is the largest payload of a control frame in bytes, RFC 6455 section 5.5.
@@ -22,7 +22,7 @@ const (
 	lenBits = 0x7F
 )
 
-// The violations for which a connection is ended. The values are shared: they must not be changed.
+// Protocol violations that end a connection. The values are shared and must not be changed.
 var (
 	errReserved      = violation(transport.CloseProtocolError, "reserved bit is set")
 	errOpcode        = violation(transport.CloseProtocolError, "unknown opcode")
@@ -42,7 +42,7 @@ func violation(code int, reason string) *transport.ProtocolError {
 	return &transport.ProtocolError{Code: code, Reason: reason}
 }
 
-// header is the header of a frame from a client.
+// header is the header of a client's frame.
 type header struct {
 	fin        bool
 	compressed bool
@@ -51,10 +51,9 @@ type header struct {
 	length     int64
 }
 
-// parseHeader reads the header at the start of b. size is its length in bytes, or 0 if b does not
-// hold all of it. A violation is found as soon as the bytes that show it are there. continued says
-// that a fragmented message is incomplete, deflate that messages may be compressed, limit how many bytes of
-// payload a data frame may have.
+// parseHeader parses the header at the start of b. size is its length in bytes, or 0 if b does not hold all of it.
+// A violation is reported as soon as b shows it. continued means that a fragmented message is incomplete, and
+// deflate that messages may be compressed. limit is the maximum payload of a data frame in bytes.
 func parseHeader(b []byte, continued, deflate bool, limit int64) (h header, size int, err *transport.ProtocolError) {
 	if len(b) < 2 {
 		return h, 0, nil

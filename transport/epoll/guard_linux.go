@@ -8,29 +8,28 @@ import (
 )
 
 const (
-	// guardTick is how often the guard looks at the loops. A Run that it sees twice has lasted for
-	// one to two ticks.
+	// guardTick is the guard's polling interval. A Run seen twice has lasted one to two ticks.
 	guardTick = time.Millisecond
-	// guardMaxTick is how often it looks when no loop has had to be taken over for a long time: on some
-	// machines, waking up a thousand times a second takes several percent of a core.
+	// guardMaxTick is the interval when no loop has been taken over for a long time: on some machines, waking up a
+	// thousand times a second takes several percent of a core.
 	guardMaxTick = 8 * time.Millisecond
 	// guardTrust is the number of ticks with Runs, none of which blocked, after which the tick doubles.
 	guardTrust = 1000
-	// guardRest is the time without any Run after which the guard goes to sleep.
+	// guardRest is the time without a Run after which the guard sleeps.
 	guardRest = 16 * time.Millisecond
 )
 
 // guard takes loops away from owners that stay in a Run.
 //
-// The word of a loop is the number of its owner in the upper half and, in the lower half, a counter
-// that is odd during a Run. The owner counts before and after a Run. If the guard sees the same odd
-// word twice, it puts the number of the next owner into it and starts that; the old owner finds the word
-// changed when it wants to count.
+// The word of a loop holds the number of its owner in the upper half and a counter in the lower half; the counter
+// is odd during a Run. The owner increments it before and after a Run. If the guard sees the same odd word twice,
+// it stores the number of the next owner and starts that one. The old owner finds the word changed when it next
+// increments the counter.
 type guard struct {
 	owner   *Server
 	loops   []*loop
 	resting atomic.Bool
-	wake    chan struct{} // one token for each rest that enter ends
+	wake    chan struct{} // one token for each rest ended by enter
 	stopped chan struct{}
 	once    sync.Once // closes stopped
 }
@@ -39,7 +38,7 @@ func newGuard(s *Server, loops []*loop) *guard {
 	return &guard{owner: s, loops: loops, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 }
 
-// enter is called by the owner of l before a Run. The result is for leave.
+// enter is called by the owner of l before a Run. Its result is passed to leave.
 func (g *guard) enter(l *loop) (word uint64) {
 	word = count(l.word.Load())
 	l.word.Store(word)
@@ -106,7 +105,7 @@ func (p *pace) next(active, seized bool) {
 // rest returns when there is a Run.
 func (g *guard) rest(seen []uint64) {
 	g.resting.Store(true)
-	// A Run that began before has not ended the rest.
+	// A Run that began earlier has not ended the rest.
 	if active, _ := g.look(seen); active && g.resting.CompareAndSwap(true, false) {
 		return
 	}
@@ -116,8 +115,8 @@ func (g *guard) rest(seen []uint64) {
 	}
 }
 
-// look seizes loops whose Run was seen before. It reports whether there has been any Run since, and
-// whether it has seized a loop.
+// look seizes each loop whose Run was already seen. It reports whether there has been any Run since, and whether a
+// loop was seized.
 func (g *guard) look(seen []uint64) (active, seized bool) {
 	for i, l := range g.loops {
 		word := l.word.Load()
@@ -135,7 +134,7 @@ func (g *guard) look(seen []uint64) (active, seized bool) {
 	return active, seized
 }
 
-// stop ends the guard of loops that have ended.
+// stop ends the guard. Its loops must have ended.
 func (g *guard) stop() { g.once.Do(func() { close(g.stopped) }) }
 
 func (g *guard) ended() bool {
@@ -153,14 +152,13 @@ const (
 	calmRuns    = 1024
 )
 
-// detach decides whether a Run is given its own goroutine. That costs more than running it on the
-// loop, but many handlers that wait at the same time would otherwise delay the loop one after the
-// other. After a Run that blocked, the next 64 are detached; twice as many if it happens again before
-// 1024 others were quick.
+// detach decides whether a Run gets its own goroutine. That costs more than running it on the loop, but many
+// handlers that wait at the same time would otherwise delay the loop one after the other. After a Run that blocked,
+// the next 64 are detached; the number doubles if another one blocks before 1024 quick Runs.
 type detach struct {
-	left  int // Runs that are still to be detached
+	left  int // Runs still to be detached
 	level int
-	calm  int // quick Runs since the last one that blocked
+	calm  int // quick Runs since the last blocked one
 }
 
 func (d *detach) due() bool {

@@ -7,13 +7,13 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// In profiles, the goroutines of this package have a label with the key "myriad". Those that a handler
-// starts inherit it.
+// In profiles, the goroutines of this package have a label with the key "myriad". Goroutines started by a handler
+// inherit it.
 var (
 	loopLabel   = label("event loop") // and the handlers that run on it
 	guardLabel  = label("guard")
-	workerLabel = label("worker")     // handlers that were given a goroutine
-	connLabel   = label("connection") // reading or writing where there is no epoll
+	workerLabel = label("worker")     // handlers with their own goroutine
+	connLabel   = label("connection") // reading or writing without epoll
 )
 
 func label(value string) context.Context {

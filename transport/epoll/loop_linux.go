@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	maxEvents  = 128 // that are taken from the kernel at once
-	yieldAfter = 8   // batches without waiting until other goroutines get their turn
+	maxEvents  = 128 // taken from the kernel at once
+	yieldAfter = 8   // batches without waiting before other goroutines get a turn
 )
 
-// loop is the carrier of the connections of one epoll descriptor.
+// loop is the carrier for the connections of one epoll descriptor.
 //
-// A loop is run by one goroutine at a time, its owner. Fields that are not said to be shared belong to
-// the owner. A goroutine owns the loop until it finds, after a Run, that the guard has given the loop
-// to another one. It then returns without touching the loop again: what is left of its batch of events
-// is reported anew, because epoll is level-triggered, and everything else to be done is in pending.
+// One goroutine at a time runs a loop, its owner. Fields not marked as shared belong to the owner. A goroutine owns
+// the loop until it finds, after a Run, that the guard has given the loop to another goroutine. It then returns
+// without touching the loop again: the rest of its batch of events is reported again, because epoll is
+// level-triggered, and all other work is in pending.
 type loop struct {
 	owner *Server
 	self  carrier // the loop; Conn.by points here
@@ -32,8 +32,8 @@ type loop struct {
 
 	buf     []byte
 	events  [maxEvents]unix.EpollEvent
-	ready   [maxEvents]*Conn // of the events
-	batches int              // since the loop has waited
+	ready   [maxEvents]*Conn // connections of the events
+	batches int              // since the last wait
 	current *Conn            // whose handler may be running
 	timers  timers
 	detach  detach
@@ -44,7 +44,7 @@ type loop struct {
 	handled  int        // of pending
 	waiting  bool       // in a wait that signal must interrupt
 	stopping bool
-	released bool // descriptors are closed, no goroutine is left
+	released bool // descriptors are closed, no goroutines remain
 	fds      *netfd.Poller
 	done     chan struct{} // closed with released
 }
@@ -73,8 +73,8 @@ func (l *loop) serve() {
 	returned = true
 }
 
-// revive gives the loop another goroutine if a handler has ended the one of owner with runtime.Goexit.
-// A panic passes here as well, but it ends the program.
+// revive gives the loop a new goroutine if a handler has ended the one of owner with runtime.Goexit. A panic also
+// passes through revive, but it ends the program.
 func (l *loop) revive(owner uint32) {
 	for {
 		word := l.word.Load()
@@ -92,7 +92,7 @@ func (l *loop) revive(owner uint32) {
 	go l.serve()
 }
 
-// turn handles one batch of events and then what is pending. It returns false if the loop has ended for this goroutine.
+// turn handles one batch of events, then pending. It returns false if this goroutine must stop running the loop.
 func (l *loop) turn() bool {
 	n := l.wait()
 	for i := range n {
@@ -113,7 +113,7 @@ func (l *loop) turn() bool {
 	return !l.stopped()
 }
 
-// wait returns the number of events; ready holds their connections.
+// wait returns the number of events and stores their connections in ready.
 func (l *loop) wait() int {
 	n, errno := l.fds.Poll(l.events[:])
 	if l.batches++; n > 0 && l.batches >= yieldAfter {
@@ -132,7 +132,7 @@ func (l *loop) wait() int {
 	}
 	if errno != 0 {
 		if errno != unix.EINTR {
-			// There is no way to go on, and none to get here but a fault of this package.
+			// The loop cannot go on. Only a bug in this package leads here.
 			panic(os.NewSyscallError("epoll_wait", errno))
 		}
 		return 0
@@ -148,8 +148,7 @@ func (l *loop) wait() int {
 	return n
 }
 
-// stopped reports whether the loop has been stopped. If so, it aborts all connections and releases the
-// loop.
+// stopped reports whether the loop has been stopped. If so, it aborts all connections and releases the loop.
 func (l *loop) stopped() bool {
 	l.mu.Lock()
 	stopping := l.stopping
@@ -164,8 +163,8 @@ func (l *loop) stopped() bool {
 	return true
 }
 
-// release closes the descriptors of the loop and deals with the connections that were signalled. Those
-// that are signalled later have not been started, or have been closed.
+// release closes the descriptors of the loop and processes the signalled connections. Connections signalled later
+// have not been started, or have already closed.
 func (l *loop) release() {
 	for c := l.nextPending(); c != nil; c = l.nextPending() {
 		l.settle(c)

@@ -12,20 +12,20 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// maxFragments is the number of frames that one message may be divided into.
+// maxFragments is the maximum number of frames in one message.
 const maxFragments = 16384
 
-// incoming is what a Conn keeps of its peer's bytes while a message, a control frame or a header is
-// incomplete. A Conn between two messages has none.
+// incoming holds the received part of an incomplete message, control frame or header. A Conn between two messages
+// has none.
 type incoming struct {
-	early []byte // was read with the handshake and is not parsed yet
+	early []byte // bytes read with the handshake and not parsed yet
 
 	head    [maxHead]byte // start of an incomplete header
 	headLen int
 
 	inside bool   // whether a payload is incomplete
-	frame  header // the frame that it belongs to
-	taken  int64  // bytes of it that have arrived
+	frame  header // the frame of that payload
+	taken  int64  // payload bytes that have arrived
 
 	op         transport.Op // of the incomplete message, 0 if there is none
 	compressed bool         // whether the message is
@@ -40,7 +40,7 @@ var (
 	messages  bufpool.Pool
 )
 
-// incomplete returns c.in, making it if there is none.
+// incomplete returns c.in and creates it if necessary.
 func (c *Conn) incomplete() *incoming {
 	if c.in == nil {
 		in, _ := incomings.Get().(*incoming)
@@ -52,7 +52,7 @@ func (c *Conn) incomplete() *incoming {
 	return c.in
 }
 
-// settleInput drops c.in if nothing is incomplete, or in any case if all is set.
+// settleInput drops c.in if nothing is incomplete, or unconditionally if all is set.
 func (c *Conn) settleInput(all bool) {
 	if all && c.deflate != nil {
 		c.deflate.received = nil
@@ -69,8 +69,8 @@ func (c *Conn) settleInput(all bool) {
 	incomings.Put(in)
 }
 
-// lacking returns how many bytes of a payload are missing behind b, which has been read but not fed. If no payload is
-// incomplete, only the frame at the start of b is looked at.
+// lacking returns the number of payload bytes missing after b, which has been read but not fed. If no payload is
+// incomplete, it considers only the frame at the start of b.
 func (c *Conn) lacking(b []byte) int {
 	if in := c.in; in != nil {
 		if !in.inside {
@@ -85,7 +85,7 @@ func (c *Conn) lacking(b []byte) int {
 	return n + int(h.length) - len(b)
 }
 
-// feedEarly feeds what was read with the handshake.
+// feedEarly feeds the bytes read with the handshake.
 func (c *Conn) feedEarly() (run bool) {
 	if c.in == nil || c.in.early == nil {
 		return false
@@ -96,10 +96,10 @@ func (c *Conn) feedEarly() (run bool) {
 	return c.feed(early)
 }
 
-// feed takes the next bytes from the peer, which it overwrites, and hands the messages that they
-// complete to the handler. run reports whether the handler wants Run to be called.
+// feed processes the next bytes from the peer, which it overwrites, and delivers completed messages to the handler.
+// run reports whether the handler requested Run.
 //
-// It is called by one goroutine at a time, the one that reads the connection.
+// Only the goroutine that reads the connection calls it.
 func (c *Conn) feed(b []byte) (run bool) {
 	for len(b) > 0 {
 		if c.state.Load()&deaf != 0 {
@@ -149,7 +149,7 @@ func (c *Conn) feed(b []byte) (run bool) {
 			}
 		}
 
-		// The payload must be kept: it belongs to a fragmented message, or not all of it is there.
+		// The payload must be kept: it belongs to a fragmented message, or is incomplete.
 		in := c.incomplete()
 		if !h.op.Control() {
 			if h.op != transport.OpContinuation {
@@ -175,9 +175,8 @@ func (c *Conn) feed(b []byte) (run bool) {
 	return run
 }
 
-// readHeader parses the header at the start of b, or the rest of a header of which a part has been
-// kept. n is the number of bytes of b that belong to it, or 0 if it is still incomplete; then all of b
-// has been kept.
+// readHeader parses the header at the start of b, or the rest of a header whose first part was kept. n is the
+// number of its bytes in b, or 0 if the header is still incomplete; all of b has then been kept.
 func (c *Conn) readHeader(b []byte) (h header, n int, err *transport.ProtocolError) {
 	limit := c.options().MaxMessageBytes
 	in := c.in
@@ -201,7 +200,7 @@ func (c *Conn) readHeader(b []byte) (h header, n int, err *transport.ProtocolErr
 	return h, n - kept, nil
 }
 
-// take keeps the next bytes b of the payload of in.frame.
+// take stores the next bytes b of the payload of in.frame.
 func (c *Conn) take(in *incoming, b []byte) {
 	ws.Cipher(b, in.frame.mask, int(in.taken&3))
 	in.taken += int64(len(b))
@@ -212,7 +211,7 @@ func (c *Conn) take(in *incoming, b []byte) {
 	}
 }
 
-// assemble appends b to the incomplete message. After Close nobody would receive it.
+// assemble appends b to the incomplete message. After Close it drops b, because the message would not be delivered.
 func (c *Conn) assemble(in *incoming, b []byte) {
 	if c.state.Load()&closing != 0 {
 		return
@@ -238,7 +237,7 @@ func (c *Conn) deliverAssembled(in *incoming) (run bool) {
 	return run
 }
 
-// deliver hands a complete message to the handler.
+// deliver delivers a complete message to the handler.
 func (c *Conn) deliver(op transport.Op, data []byte, compressed bool) (run bool) {
 	if c.state.Load()&closing != 0 {
 		return false

@@ -14,28 +14,28 @@ import (
 
 const (
 	streamReadBuffer = 4 << 10 // bytes
-	streamVectors    = 32      // chunks that are written at once
+	streamVectors    = 32      // chunks written at once
 )
 
-// stream is the carrier of one connection that is served by goroutines: one reads, one writes while
-// something is queued, and one comes for each signal.
+// stream is the carrier of one connection served by goroutines: one reads, one writes while the queue is not empty,
+// and each signal starts one.
 type stream struct {
 	owner *Server
 	self  carrier // the stream; Conn.by points here
 	conn  net.Conn
-	raw   syscall.RawConn // the descriptor below conn; nil if there is none that can be waited for
+	raw   syscall.RawConn // the descriptor below conn; nil if it cannot be waited for
 
-	// calls keeps the calls of the Handler apart, apart from Run, and guards Conn.handler and Conn.in.
-	// It is taken before Conn.mu.
+	// calls serializes the calls of the Handler except Run, and guards Conn.handler and Conn.in. It is acquired
+	// before Conn.mu.
 	calls sync.Mutex
 
 	// Guarded by Conn.mu.
 	resume   sync.Cond // reading may go on
-	awaiting bool      // the reader waits for that and for the end of the stream, by raw
-	deadline time.Time // of conn, except that a time in the past ends the wait of the reader
+	awaiting bool      // the reader waits on raw for resume and for the end of the stream
+	deadline time.Time // of conn; a time in the past ends the wait of the reader
 }
 
-// past is a deadline that is over.
+// past is an expired deadline.
 var past = time.Unix(1, 0)
 
 func newStream(s *Server, conn net.Conn) *Conn {
@@ -74,10 +74,10 @@ func (st *stream) run(f func()) {
 	}()
 }
 
-// write leaves everything to the writer: a net.Conn cannot be written without waiting.
+// write leaves all bytes to the writer: a net.Conn cannot be written without waiting.
 func (st *stream) write(*Conn, []byte) (int, error) { return 0, nil }
 
-// slack is what may be on its way to the writer.
+// slack allows for the bytes on their way to the writer.
 func (st *stream) slack() int { return maxGathered }
 
 func (st *stream) writeQueue(*Conn) (int, error) { return 0, nil }
@@ -110,7 +110,7 @@ func (st *stream) signal(c *Conn) {
 		st.conn.SetDeadline(st.deadline)
 		st.wake(c)
 	}
-	// What has been read with the handshake needs no signal: the reader begins with it.
+	// The reader begins with the bytes read with the handshake; they need no signal.
 	st.run(func() { st.settle(c) })
 }
 
@@ -147,14 +147,14 @@ func (st *stream) settle(c *Conn) {
 	}
 }
 
-// discardUnsent frees what the kernel holds for a peer that does not read.
+// discardUnsent releases the bytes that the kernel holds for a peer that does not read.
 func discardUnsent(conn net.Conn) {
 	if tcp, ok := below(conn).(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
 }
 
-// below returns the connection that conn is made of, which is conn itself unless that is one of TLS.
+// below returns the connection below a TLS connection, or conn itself otherwise.
 func below(conn net.Conn) net.Conn {
 	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		return secure.NetConn()
@@ -165,7 +165,7 @@ func below(conn net.Conn) net.Conn {
 // read is the reading goroutine.
 func (st *stream) read(c *Conn) {
 	b := make([]byte, streamReadBuffer)
-	st.handle(c, nil) // what has been read with the handshake
+	st.handle(c, nil) // the bytes read with the handshake
 	for {
 		n, err := st.conn.Read(b)
 		if n > 0 {
@@ -182,7 +182,7 @@ func (st *stream) read(c *Conn) {
 	st.calls.Unlock()
 }
 
-// waitResumed returns when c is not paused, or the peer has ended its stream.
+// waitResumed returns when c is not paused or the peer has ended its stream.
 func (st *stream) waitResumed(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +203,7 @@ func (st *stream) waitResumed(c *Conn) {
 	}
 }
 
-// handle processes what has been read.
+// handle processes the bytes read.
 func (st *stream) handle(c *Conn, b []byte) {
 	st.calls.Lock()
 	run := c.feedEarly()
@@ -219,7 +219,7 @@ func (st *stream) drain(c *Conn) {
 	vectors := make([][]byte, 0, streamVectors)
 	c.mu.Lock()
 	for c.unsentLocked() && !c.has(dead) {
-		// Send appends behind these bytes only, so that they can be written without the lock.
+		// Send only appends after these bytes, so they can be written without the lock.
 		vectors = c.out.vectors(vectors[:0])
 		c.mu.Unlock()
 		buffers := net.Buffers(vectors)
@@ -246,8 +246,8 @@ func (st *stream) drain(c *Conn) {
 	}
 }
 
-// peerGone reports whether err says that the TCP connection has ended, and not that something is wrong
-// with what came over it or with this side.
+// peerGone reports whether err means that the TCP connection has ended. It is false for invalid data and local
+// failures.
 func peerGone(err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -264,7 +264,7 @@ func peerGone(err error) bool {
 	return false
 }
 
-// lostError is what HandleClose receives if err has ended the connection.
+// lostError returns the error for HandleClose if err has ended the connection.
 func lostError(err error) error {
 	if peerGone(err) {
 		return nil

@@ -9,10 +9,10 @@ import (
 	"github.com/myriad-rt/myriad/internal/netfd"
 )
 
-// poller is the event loops of a Server.
+// poller holds the event loops of a Server.
 type poller struct {
 	loops []*loop
-	next  atomic.Uint32 // counts connections, to spread them over the loops
+	next  atomic.Uint32 // counts connections, to distribute them over the loops
 	guard *guard
 }
 
@@ -37,7 +37,7 @@ func newPoller(s *Server) (*poller, error) {
 	return p, nil
 }
 
-// adopt takes the descriptor of conn over and returns a Conn for it, or nil if that cannot be done.
+// adopt takes over the descriptor of conn and returns a Conn for it, or nil on failure.
 func (p *poller) adopt(conn net.Conn) *Conn {
 	fd := -1
 	switch c := conn.(type) {
@@ -51,7 +51,7 @@ func (p *poller) adopt(conn net.Conn) *Conn {
 	if fd < 0 {
 		return nil
 	}
-	// The heartbeat finds peers that are gone, and probes would cost as much as it does.
+	// The heartbeat detects dead peers; probes would cost as much.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
 	l := p.loops[p.next.Add(1)%uint32(len(p.loops))]
 	return &Conn{by: &l.self, fd: int32(fd)}

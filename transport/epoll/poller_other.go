@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// poller is the event loops, which only Linux has.
+// poller holds the event loops, which exist on Linux only.
 type poller struct{}
 
 func newPoller(*Server) (*poller, error) { return nil, nil }
@@ -22,10 +22,10 @@ func (*poller) close() {}
 // Unread returns false.
 func (*Conn) Unread() bool { return false }
 
-// rawConn returns nil: the end of a stream cannot be waited for without reading.
+// rawConn returns nil: these systems cannot wait for the end of a stream without reading.
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
-// awaitEnd is for a RawConn.
+// awaitEnd is never called: rawConn returns nil.
 func awaitEnd(syscall.RawConn) bool { return true }
 
 // heard returns true.

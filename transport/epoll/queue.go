@@ -10,30 +10,30 @@ import (
 )
 
 const (
-	// minReference is the size in bytes from which a shared message is queued by reference; copying a
-	// smaller one costs less memory than the reference.
+	// minReference is the minimum size in bytes of a shared message queued by reference. Copying a smaller message
+	// uses less memory than a reference.
 	minReference = 128
-	// maxCopied is the size in bytes up to which copied messages are put together in one chunk.
+	// maxCopied is the size in bytes up to which copied messages are combined in one chunk.
 	maxCopied = 16 << 10
 )
 
-// queue holds bytes that have been sent but not been taken by the kernel. It belongs to a Conn and is
-// guarded by Conn.mu. A Conn with nothing to write has none.
+// queue holds bytes sent but not yet accepted by the kernel. It belongs to a Conn and is guarded by Conn.mu. A Conn
+// with nothing to write has no queue.
 type queue struct {
-	budget  *transport.Budget // is told of what the queue holds
+	budget  *transport.Budget // accounts for the queued bytes
 	chunks  []chunk
-	first   int // index of the first chunk that is not written
-	written int // bytes of it that are
-	size    int // bytes that are not
+	first   int // index of the first unwritten chunk
+	written int // bytes of it already written
+	size    int // unwritten bytes
 
-	pong []byte // a frame that follows the chunks; a later one takes its place
+	pong []byte // a frame after the chunks; a later pong replaces it
 }
 
-// chunk is a piece of a queue. One of copied and shared is set.
+// chunk is a piece of a queue. Exactly one of copied and shared is set.
 type chunk struct {
 	data   []byte
-	copied *bytebufferpool.ByteBuffer // data is its content, to which more may be appended
-	shared *transport.Message         // data are frames of it
+	copied *bytebufferpool.ByteBuffer // holds data; more may be appended
+	shared *transport.Message         // data are its frames
 }
 
 var (
@@ -50,7 +50,7 @@ func newQueue(budget *transport.Budget) *queue {
 	return q
 }
 
-// pushPong appends the pong that waits, if there is one.
+// pushPong appends the pending pong, if any.
 func (q *queue) pushPong() {
 	if pong := q.pong; len(pong) > 0 {
 		q.pong = nil
@@ -58,7 +58,8 @@ func (q *queue) pushPong() {
 	}
 }
 
-// push appends b, as a copy unless b are frames of m, and m is shared and worth a reference.
+// push appends b. It appends a reference if b holds frames of m, and m is shared and large enough; otherwise a
+// copy.
 func (q *queue) push(b []byte, m *transport.Message) {
 	q.pushPong()
 	q.size += len(b)
@@ -81,7 +82,7 @@ func (q *queue) push(b []byte, m *transport.Message) {
 	q.chunks = append(q.chunks, chunk{data: copied.B, copied: copied})
 }
 
-// vectors appends the next chunks to dst, as many as fit.
+// vectors appends to dst as many chunks as fit.
 func (q *queue) vectors(dst [][]byte) [][]byte {
 	written := q.written
 	for i := q.first; i < len(q.chunks) && len(dst) < cap(dst); i++ {
@@ -106,7 +107,7 @@ func (q *queue) advance(n int) {
 		q.first++
 	}
 	q.written = n
-	// Chunks that have been written must not fill the slice of a queue that is never quite empty.
+	// Written chunks must not accumulate in a queue that is never quite empty.
 	if q.first > 32 && q.first > len(q.chunks)/2 {
 		n := copy(q.chunks, q.chunks[q.first:])
 		clear(q.chunks[n:])
@@ -115,7 +116,7 @@ func (q *queue) advance(n int) {
 	}
 }
 
-// report tells the budget that the queue does not hold c any more.
+// report tells the budget that the queue no longer holds c.
 func (q *queue) report(c *chunk) {
 	if c.shared != nil {
 		q.budget.Drop(c.shared)
@@ -124,14 +125,14 @@ func (q *queue) report(c *chunk) {
 	}
 }
 
-// discard drops what is queued. The chunks are not used again: the writer of a goroutine connection may be writing them.
+// discard drops the queue. Its chunks are not reused: the writer of a goroutine connection may be writing them.
 func (q *queue) discard() {
 	for i := range q.chunks[q.first:] {
 		q.report(&q.chunks[q.first+i])
 	}
 }
 
-// release makes an empty queue available to other connections.
+// release returns an empty queue to the pool.
 func (q *queue) release() {
 	if cap(q.chunks) > 64 {
 		q.chunks = nil

@@ -18,13 +18,13 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return nil // which reading will say
+		return nil // the next read reports the error
 	}
 	return raw
 }
 
-// awaitEnd waits until the peer has ended its stream, or the connection has failed, and returns true. It returns false
-// when the deadline for reading passes. It does not read.
+// awaitEnd waits until the peer has ended its stream or the connection has failed, and returns true. It returns
+// false when the read deadline passes. It does not read.
 func awaitEnd(raw syscall.RawConn) bool {
 	err := raw.Read(func(fd uintptr) bool { return netfd.HungUp(int32(fd)) })
 	return !errors.Is(err, os.ErrDeadlineExceeded)

@@ -17,13 +17,13 @@ import (
 type Options struct {
 	// Loops is the number of event loops. Zero means runtime.GOMAXPROCS.
 	Loops int
-	// MaxMessageBytes is the size in bytes above which a message of a peer ends the connection with
+	// MaxMessageBytes is the maximum size of a received message in bytes. A larger message ends the connection with
 	// close code 1009. Zero means 1e6. Node.js: maxHttpBufferSize.
 	MaxMessageBytes int64
-	// MaxQueuedBytes is how many bytes may be queued for a peer that does not read them. One more
-	// ends the connection with transport.ErrSlowPeer. Zero means 64 MiB.
+	// MaxQueuedBytes bounds the bytes queued for a peer that does not read. Exceeding it ends the connection with
+	// transport.ErrSlowPeer. Zero means 64 MiB.
 	MaxQueuedBytes int
-	// Budget, if not nil, counts the bytes that are queued for all peers.
+	// Budget, if not nil, counts the bytes queued for all peers.
 	Budget *transport.Budget
 	// PerMessageDeflate, if not nil, compresses messages for clients that offer it. Node.js: perMessageDeflate.
 	PerMessageDeflate *PerMessageDeflate
@@ -31,7 +31,7 @@ type Options struct {
 	CloseTimeout time.Duration
 	// DisableEpoll uses goroutines for all connections.
 	DisableEpoll bool
-	// Logger is told of faults. Nil means slog.Default().
+	// Logger receives faults. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -71,7 +71,7 @@ func (o *Options) withDefaults() (Options, error) {
 // Server owns WebSocket connections and the loops that serve them. Its methods are safe for concurrent use.
 type Server struct {
 	options Options
-	poller  atomic.Pointer[poller]       // nil before the first connection, and if every connection has goroutines
+	poller  atomic.Pointer[poller]       // nil before the first connection, and if all connections use goroutines
 	deflate [maxWindowBits + 1]*deflater // by window bits, nil without Options.PerMessageDeflate
 	closing atomic.Bool
 
@@ -80,20 +80,20 @@ type Server struct {
 	slowPeers      atomic.Uint64
 	takeovers      atomic.Uint64
 
-	notHijacker sync.Once // logs that middleware prevents upgrades
+	notHijacker sync.Once // logs once that middleware prevents upgrades
 
 	mu         sync.Mutex
 	streams    map[*stream]*Conn // started goroutine connections
-	refuse     bool              // no more of them, nor event loops
-	goroutines drain.Group       // that serve them
+	refuse     bool              // start no more streams or event loops
+	goroutines drain.Group       // serving the streams
 }
 
-// Stats are figures of a Server since it was made.
+// Stats are counters of a Server.
 type Stats struct {
-	Open           int64  // connections that hold a descriptor, including those that wait for a peer to close
-	ProtocolErrors uint64 // connections ended because the peer broke the protocol or exceeded a limit
+	Open           int64  // connections with an open descriptor, including those waiting for the peer's close
+	ProtocolErrors uint64 // connections ended because the peer violated the protocol or exceeded a limit
 	SlowPeers      uint64 // connections ended with transport.ErrSlowPeer
-	Takeovers      uint64 // times that a Run blocked so long that its loop went on without it
+	Takeovers      uint64 // loops taken over because a Run blocked too long
 }
 
 // NewServer returns a Server. Nil options mean all defaults. It returns an error if a field is negative.
@@ -112,8 +112,8 @@ func NewServer(o *Options) (*Server, error) {
 	return s, nil
 }
 
-// loops returns the event loops and starts them if there are none. It returns nil if connections have goroutines. The error
-// is that of a system call; a later call may succeed.
+// loops returns the event loops and starts them if necessary. It returns nil if connections use goroutines. An
+// error is one of a system call; a later call may succeed.
 func (s *Server) loops() (*poller, error) {
 	if p := s.poller.Load(); p != nil || s.options.DisableEpoll {
 		return p, nil
@@ -130,7 +130,7 @@ func (s *Server) loops() (*poller, error) {
 	return p, err
 }
 
-// Stats returns the present figures.
+// Stats returns the current counters.
 func (s *Server) Stats() Stats {
 	return Stats{
 		Open:           int64(s.open.Len()),
@@ -140,9 +140,8 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// Shutdown refuses new connections, closes each connection with code 1001 (going away) unless it is
-// closing already, waits until all are gone or ctx is done, and then does what Close does. It returns
-// the error of ctx if connections were left.
+// Shutdown refuses new connections and closes each open one with code 1001 (going away). It waits until all have
+// closed or ctx is done, and then calls Close. It returns the error of ctx if connections remained.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	for _, c := range s.conns() {
@@ -153,11 +152,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close refuses new connections, aborts all that there are and ends the loops. It does not wait for a Run
-// that has not returned. If another method of a Handler calls Close or Shutdown, its loop cannot end before that method
-// returns: Close then waits for a second.
+// Close refuses new connections, aborts all open ones and ends the loops. It does not wait for a Run that has not
+// returned. If another method of a Handler calls Close or Shutdown, its loop cannot end before that method returns;
+// Close then waits for one second.
 //
-// Connections that Upgrade has returned but that were never started, closed or aborted stay open.
+// Connections returned by Upgrade but never started, closed or aborted stay open.
 func (s *Server) Close() {
 	s.closing.Store(true)
 	s.mu.Lock()
@@ -172,15 +171,15 @@ func (s *Server) Close() {
 		if p := s.poller.Load(); p != nil {
 			p.close()
 		}
-		_ = s.goroutines.Wait(context.Background()) // it has no end
+		_ = s.goroutines.Wait(context.Background()) // the background context never ends
 	}()
 	select {
 	case <-ended:
-	case <-time.After(closeGrace): // the caller may itself be what they wait for
+	case <-time.After(closeGrace): // the caller may be running on one of them
 	}
 }
 
-// closeGrace is how long Close waits for loops and goroutines whose connections are closed.
+// closeGrace bounds the time that Close waits for loops and goroutines once their connections are closed.
 const closeGrace = time.Second
 
 // conns returns the started connections.

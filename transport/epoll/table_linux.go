@@ -3,14 +3,14 @@ package epoll
 // pageSize is the number of connections in one page of a table.
 const pageSize = 1024
 
-// table holds the connections of a loop. Each has a slot, which is used again after it, and a generation, which
-// is not: together they are the identity that comes back with events.
+// table holds the connections of a loop. Each has a slot, which is reused, and a generation, which is not. Together
+// they identify the connection of an event.
 type table struct {
 	pages []*[pageSize]*Conn
 	free  []uint32 // slots
-	used  uint32   // slots that were ever used
+	used  uint32   // slots ever used
 	count int      // connections
-	last  uint32   // generation given last
+	last  uint32   // last generation
 }
 
 // insert gives c a slot and a generation.
@@ -26,7 +26,7 @@ func (t *table) insert(c *Conn) {
 		}
 	}
 	if t.last++; t.last == 0 {
-		t.last++ // 0 is the eventfd
+		t.last++ // 0 identifies the eventfd
 	}
 	c.generation = t.last
 	t.pages[c.slot/pageSize][c.slot%pageSize] = c

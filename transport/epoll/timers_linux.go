@@ -2,9 +2,8 @@ package epoll
 
 import "time"
 
-// timers says when the connections of a loop that are closing have to be gone. All have the same time
-// from when they were added, so that the first is always due first. It keeps identities and not
-// connections: most have closed long before.
+// timers holds the deadlines of a loop's closing connections. All have the same time-out, so the first entry is
+// always due first. Entries hold identities instead of connections: most connections have closed long before.
 type timers struct {
 	entries []timer
 	first   int

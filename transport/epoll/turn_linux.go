@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	readBuffer = 128 << 10 // bytes that are read from one connection in a turn
-	maxTurn    = 4 << 10   // bytes of them that may hold more than one frame
+	readBuffer = 128 << 10 // bytes read from one connection in a turn
+	maxTurn    = 4 << 10   // bytes of these that may hold more than one frame
 )
 
-// Events of a connection, beside EPOLLOUT.
+// Events of a connection, apart from EPOLLOUT.
 const (
 	hungUp   = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR // the peer sends no more
-	readable = unix.EPOLLIN | hungUp                           // it has to be read
+	readable = unix.EPOLLIN | hungUp                           // the connection must be read
 )
 
-// handle reads c, or writes its queue, as events say. It returns false if the loop is lost.
+// handle reads c or writes its queue, depending on events. It returns false if the loop is lost.
 func (l *loop) handle(c *Conn, events uint32) bool {
 	l.current = c
 	if events&unix.EPOLLOUT != 0 {
@@ -52,9 +52,9 @@ func (l *loop) handle(c *Conn, events uint32) bool {
 	return true
 }
 
-// read reads what c may have in one turn. The work that it makes is bounded by the number of bytes that may hold more
-// than one frame, and after decompression by up to a thousand times their number. The payload of a large frame costs
-// little, and is taken up to the size of the buffer.
+// read reads one turn's share from c. The resulting work is bounded by the bytes that may hold more than one frame;
+// decompression multiplies them by up to a thousand. The payload of a large frame costs little and is read up to
+// the size of the buffer.
 func (l *loop) read(c *Conn) (n int, errno syscall.Errno) {
 	size := maxTurn
 	if c.deflate != nil {
@@ -66,14 +66,14 @@ func (l *loop) read(c *Conn) (n int, errno syscall.Errno) {
 		return n, errno
 	}
 	if lacking := c.lacking(l.buf[:n]); lacking > 0 && n < len(l.buf) {
-		// A frame that is complete in the buffer need not be put together.
+		// A frame that is complete in the buffer needs no assembly.
 		more, _ := netfd.Read(c.fd, l.buf[n:min(n+lacking, len(l.buf))])
-		n += max(more, 0) // what has gone wrong will be found in the next turn
+		n += max(more, 0) // the next turn reports an error
 	}
 	return n, 0
 }
 
-// run calls Run of c's handler and ends what gather has begun. It returns false if the loop is lost.
+// run calls Run of c's handler and ends the gathering. It returns false if the loop is lost.
 func (l *loop) run(c *Conn) bool {
 	h := c.handler
 	if l.detach.due() {
@@ -101,10 +101,10 @@ func (l *loop) flush(c *Conn) {
 	if c.unsentLocked() {
 		c.flushLocked()
 	}
-	// Uncork may have been the one that emptied it.
+	// Uncork may have emptied the queue.
 	drained := c.out == nil && !c.has(closing|mute)
 	if !c.unsentLocked() {
-		l.watch(c) // or epoll would go on reporting that there is room
+		l.watch(c) // otherwise epoll would keep reporting writability
 		if c.has(closing) {
 			c.signal()
 		}
@@ -115,10 +115,10 @@ func (l *loop) flush(c *Conn) {
 	}
 }
 
-// maxKeptPending is the number of signalled connections that a loop keeps room for.
+// maxKeptPending is the number of signalled connections for which a loop keeps capacity.
 const maxKeptPending = 1024
 
-// nextPending takes a connection that was signalled.
+// nextPending removes and returns a signalled connection.
 func (l *loop) nextPending() *Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +135,7 @@ func (l *loop) nextPending() *Conn {
 	return c
 }
 
-// settle does what c was signalled for. It returns false if the loop is lost.
+// settle does the pending work of a signalled connection. It returns false if the loop is lost.
 func (l *loop) settle(c *Conn) bool {
 	c.mu.Lock()
 	c.state.And(^uint32(signalled))
@@ -144,7 +144,7 @@ func (l *loop) settle(c *Conn) bool {
 	if !useless {
 		c.gather()
 		if c.feedEarly() {
-			return l.run(c) // if c has to be closed as well, it has been signalled again
+			return l.run(c) // if c must be closed as well, it has been signalled again
 		}
 		c.scatter()
 	}
@@ -172,7 +172,7 @@ func (l *loop) settle(c *Conn) bool {
 func (l *loop) closeLocked(c *Conn) {
 	c.state.Or(dead)
 	if c.err != nil && *c.err == transport.ErrSlowPeer {
-		// The kernel would keep what it has taken for a peer that does not read.
+		// Otherwise the kernel would keep the unsent bytes for a peer that does not read.
 		unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	unix.Close(int(c.fd))
@@ -187,7 +187,7 @@ func (l *loop) closeLocked(c *Conn) {
 	}
 }
 
-// expire closes connections whose peers have not done their part of closing in time.
+// expire closes connections whose peers have not completed the closing handshake in time.
 func (l *loop) expire() {
 	for !l.timers.empty() {
 		t := l.timers.next()

@@ -2,9 +2,9 @@ package epoll
 
 import "github.com/myriad-rt/myriad/internal/netfd"
 
-// Unread reports whether something has come from the peer that the loop has not read, because it is busy with other
-// connections or this one is paused. It is always false after the end, and where a connection has a goroutine of its
-// own, which has nothing else to do than to read.
+// Unread reports whether the peer has sent bytes that the loop has not read, because it is busy with other
+// connections or this one is paused. It returns false after the end of the stream, and for connections with their
+// own reading goroutine.
 func (c *Conn) Unread() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

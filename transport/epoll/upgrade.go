@@ -15,8 +15,8 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// HandshakeError says why a request did not become a WebSocket connection. The client has received
-// Status and Message.
+// HandshakeError describes why a request did not become a WebSocket connection. The client has received Status and
+// Message.
 type HandshakeError struct {
 	Status  int    // HTTP status
 	Message string // body of the response
@@ -30,18 +30,18 @@ func (e *HandshakeError) Error() string {
 // A Detacher is a connection that can give up its descriptor.
 type Detacher interface {
 	net.Conn
-	// Detach returns the descriptor of the connection, a socket that does not block, which belongs to the caller from then
-	// on; no other method may be called then. It returns -1 if the connection has to be used as it is.
+	// Detach returns the descriptor of the connection, a non-blocking socket, which then belongs to the caller. No
+	// other method may be called afterwards. Detach returns -1 if the connection must be used as it is.
 	Detach() (fd int)
 }
 
-// acceptGUID is appended to the key of the client, RFC 6455 section 1.3.
+// acceptGUID is appended to the client's key, RFC 6455 section 1.3.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// refusalTimeout is how long a client may take to receive the refusal of its handshake.
+// refusalTimeout bounds the time in which a client must receive the refusal of its handshake.
 const refusalTimeout = 5 * time.Second
 
-// ownHeaders of the answer are not taken from the caller of Upgrade.
+// ownHeaders are response headers that the caller of Upgrade cannot set.
 var ownHeaders = map[string]bool{
 	"Connection":               true,
 	"Content-Length":           true,
@@ -52,20 +52,19 @@ var ownHeaders = map[string]bool{
 	"Upgrade":                  true,
 }
 
-// Upgrade makes the connection of r a WebSocket connection whose messages are sent in format. header
-// holds further headers for the answer to the handshake; it may be nil. The answer is held back until
-// Start, so that it leaves in one segment with what is sent before. The caller must call Start, Close or
-// Abort, and neither use w afterwards nor let other handlers use it.
+// Upgrade makes the connection of r a WebSocket connection whose messages are sent in format. header holds
+// additional headers for the handshake response; it may be nil. The response is held back until Start, so that it
+// travels in one segment with the messages sent before. The caller must call Start, Close or Abort. Neither the
+// caller nor other handlers may use w afterwards.
 //
-// w must be an [http.Hijacker], or lead to one by Unwrap, as [http.ResponseController] has it. A program
-// that reads requests itself may pass any such w: Hijack returns the connection, and a reader
-// that holds what the client sent behind the request; those bytes are processed first. If the connection is a
-// *net.TCPConn or *net.UnixConn, its descriptor is duplicated and the net.Conn closed. If it is a [Detacher], its
-// descriptor is taken as it is.
+// w must be an [http.Hijacker] or unwrap to one, as with [http.ResponseController]. A program that reads requests
+// itself may pass any such w. Hijack must return the connection and a reader holding the bytes that the client sent
+// after the request; those bytes are processed first. The descriptor of a *net.TCPConn or *net.UnixConn is
+// duplicated and the net.Conn closed. The descriptor of a [Detacher] is used directly.
 //
-// If the request is not a proper handshake, the client is answered as the reference server does, its
-// connection is closed, and the error is a *HandshakeError. Other errors are those of hijacking; the
-// client has received status 500 if it could.
+// If the request is not a valid handshake, the client receives the same response as from the reference server, its
+// connection is closed, and the error is a *HandshakeError. Other errors come from hijacking; the client has
+// received status 500 if possible.
 //
 // RFC 6455 section 4.2.
 func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Header, format transport.Format) (*Conn, error) {
@@ -85,8 +84,8 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.notHijacker.Do(func() {
-			s.options.Logger.Error("a WebSocket connection cannot be taken over: middleware must pass on a ResponseWriter that is an "+
-				"http.Hijacker or has Unwrap (see http.ResponseController), which that of http.TimeoutHandler is not",
+			s.options.Logger.Error("cannot hijack a WebSocket connection: middleware must pass a ResponseWriter that implements "+
+				"http.Hijacker or Unwrap (see http.ResponseController); http.TimeoutHandler does not",
 				"err", err, "writer", fmt.Sprintf("%T", w))
 		})
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
@@ -119,11 +118,11 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, header http.Hea
 	return c, nil
 }
 
-// ready returns the event loops, nil if connections have goroutines, or a refusal if s takes no connections.
+// ready returns the event loops, nil if connections use goroutines, or a refusal if s accepts no connections.
 func (s *Server) ready() (*poller, *HandshakeError) {
 	loops, err := s.loops()
 	if err != nil {
-		s.options.Logger.Error("event loops cannot be started: a WebSocket handshake is refused", "err", err)
+		s.options.Logger.Error("cannot start event loops; WebSocket handshake refused", "err", err)
 	}
 	if err != nil || s.closing.Load() {
 		return nil, &HandshakeError{http.StatusServiceUnavailable, "Service Unavailable"}
@@ -131,7 +130,7 @@ func (s *Server) ready() (*poller, *HandshakeError) {
 	return loops, nil
 }
 
-// adopt returns a Conn for conn, which it owns from now on. loops may be nil.
+// adopt returns a Conn for conn, which it then owns. loops may be nil.
 func (s *Server) adopt(loops *poller, conn net.Conn) *Conn {
 	if loops != nil {
 		if c := loops.adopt(conn); c != nil {
@@ -141,8 +140,8 @@ func (s *Server) adopt(loops *poller, conn net.Conn) *Conn {
 	return newStream(s, conn)
 }
 
-// checkHandshake returns the key and the subprotocol to answer with, "" if the client offered none.
-// Order and wording of the refusals are those of the reference.
+// checkHandshake returns the key and the subprotocol for the response; protocol is "" if the client offered none.
+// Order and wording of the refusals match the reference.
 func checkHandshake(r *http.Request) (key, protocol string, refusal *HandshakeError) {
 	bad := func(message string) (string, string, *HandshakeError) {
 		return "", "", &HandshakeError{http.StatusBadRequest, message}
@@ -195,8 +194,8 @@ func validKey(key string) bool {
 	return true
 }
 
-// firstProtocol returns the first of a comma-separated list of different tokens; ok is false if
-// offered is something else.
+// firstProtocol returns the first entry of a comma-separated list of distinct tokens. ok is false if offered is not
+// such a list.
 func firstProtocol(offered string) (first string, ok bool) {
 	all := strings.Split(offered, ",")
 	seen := make(map[string]bool, len(all))
@@ -225,7 +224,7 @@ func isTokenByte(b byte) bool {
 	return b > ' ' && b < 0x7F && strings.IndexByte("\"(),/:;<=>?@[\\]{}", b) < 0
 }
 
-// appendAnswer appends the answer to a handshake.
+// appendAnswer appends the handshake response.
 func appendAnswer(dst []byte, key, protocol string, accepted *extension, header http.Header) []byte {
 	var text [24 + len(acceptGUID)]byte
 	sum := sha1.Sum(append(append(text[:0], key...), acceptGUID...))
@@ -241,14 +240,14 @@ func appendAnswer(dst []byte, key, protocol string, accepted *extension, header 
 	dst = append(dst, "\r\n"...)
 	if len(header) > 0 {
 		var b bytes.Buffer
-		header.WriteSubset(&b, ownHeaders) // a bytes.Buffer takes everything
+		header.WriteSubset(&b, ownHeaders) // a bytes.Buffer accepts everything
 		dst = append(dst, b.Bytes()...)
 	}
 	return append(dst, "\r\n"...)
 }
 
-// refuse answers a handshake with the bytes that the reference sends, and closes the connection. Where
-// the connection cannot be had, as with HTTP/2, the answer is an ordinary response.
+// refuse answers a handshake with the same bytes as the reference, and closes the connection. If the connection
+// cannot be hijacked, as with HTTP/2, it writes an ordinary response.
 func refuse(w http.ResponseWriter, e *HandshakeError) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -273,11 +272,11 @@ func refuse(w http.ResponseWriter, e *HandshakeError) {
 		e.Status, http.StatusText(e.Status), len(e.Message), versions, e.Message)
 }
 
-// peekBuffered returns a copy of what r has read and not given away.
+// peekBuffered returns a copy of the bytes buffered in r.
 func peekBuffered(r *bufio.Reader) []byte {
 	if r == nil || r.Buffered() == 0 {
 		return nil
 	}
-	b, _ := r.Peek(r.Buffered()) // cannot fail: they are there
+	b, _ := r.Peek(r.Buffered()) // cannot fail: the bytes are buffered
 	return bytes.Clone(b)
 }

@@ -2,11 +2,11 @@ package epoll
 
 import "github.com/myriad-rt/myriad/transport"
 
-// maxGathered is the size in bytes up to which messages of one turn wait for its end.
+// maxGathered is the size in bytes up to which the messages of one turn wait for its end.
 const maxGathered = 16 << 10
 
-// sendLocked writes b, or queues what the kernel does not take: by reference if b are frames of m and m is shared, or
-// else as a copy. m may be nil.
+// sendLocked writes b and queues the bytes that the kernel does not accept: by reference if b holds frames of m and
+// m is shared, otherwise as a copy. m may be nil.
 func (c *Conn) sendLocked(b []byte, m *transport.Message) error {
 	if c.has(closing | mute) {
 		return transport.ErrClosed
@@ -48,7 +48,7 @@ func (c *Conn) sendLocked(b []byte, m *transport.Message) error {
 	return nil
 }
 
-// sendPong answers a ping. While a queue shows that the peer does not read, only the last of its pings is answered.
+// sendPong answers a ping. While the peer does not read and bytes are queued, only its last ping is answered.
 //
 // RFC 6455 section 5.5.3.
 func (c *Conn) sendPong(payload []byte) {
@@ -61,27 +61,28 @@ func (c *Conn) sendPong(payload []byte) {
 	c.sendFrameLocked(transport.OpPong, payload)
 }
 
-// gather is called by the loop when the turn of c begins. From then on the first message is written immediately, later ones
-// when the turn ends, or before if they are many. A Run that lasts is not waited for.
+// gather is called by the loop when the turn of c begins. From then on the first message is written immediately.
+// Later ones are written when the turn ends, or earlier if there are many. A Run that takes long does not delay
+// them.
 func (c *Conn) gather() { c.state.Or(gathering) }
 
-// gathersLocked reports whether what is sent now may wait for the end of the turn: something precedes it, and the kernel
-// has taken that.
+// gathersLocked reports whether a message sent now may wait for the end of the turn: an earlier one was written in
+// this turn, and the kernel has accepted it.
 func (c *Conn) gathersLocked() bool {
 	return c.state.Load()&(gathering|preceded|writing) == gathering|preceded
 }
 
-// scatter undoes gather. It is called when the turn ends, or when a Run has lasted too long.
+// scatter undoes gather. It is called when the turn ends or when a Run has taken too long.
 func (c *Conn) scatter() {
 	if c.state.And(^uint32(gathering|preceded))&preceded == 0 {
-		return // nothing waits
+		return // nothing is held back
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writeOutLocked()
 }
 
-// writeOutLocked writes what is queued, and has the carrier write what the kernel does not take.
+// writeOutLocked writes the queue, and makes the carrier write the bytes that the kernel does not accept.
 func (c *Conn) writeOutLocked() {
 	if c.out == nil || c.has(corked) || !c.has(started) {
 		return
@@ -94,7 +95,7 @@ func (c *Conn) writeOutLocked() {
 	}
 }
 
-// flushLocked writes the first chunks of the queue as far as the kernel takes them.
+// flushLocked writes the first chunks of the queue, as far as the kernel accepts them.
 func (c *Conn) flushLocked() {
 	if c.out == nil {
 		return
@@ -107,7 +108,7 @@ func (c *Conn) flushLocked() {
 	c.advanceLocked(n)
 }
 
-// advanceLocked removes n written bytes from the queue, and the queue if it is empty.
+// advanceLocked removes n written bytes from the queue, and releases an empty queue.
 func (c *Conn) advanceLocked(n int) {
 	c.out.advance(n)
 	if c.out.size == 0 {
@@ -119,8 +120,8 @@ func (c *Conn) advanceLocked(n int) {
 	}
 }
 
-// writeFailedLocked is called after a write has failed. If the peer is gone, messages and a close
-// frame may still wait to be read; the end of the connection is found behind them.
+// writeFailedLocked is called after a failed write. If the peer is gone, messages and a close frame may still be
+// unread; the end of the connection is found after them.
 func (c *Conn) writeFailedLocked(err error) {
 	c.discardLocked()
 	if !peerGone(err) || c.has(closing) {
@@ -131,7 +132,7 @@ func (c *Conn) writeFailedLocked(err error) {
 	c.resumeLocked()
 }
 
-// discardLocked drops what is queued.
+// discardLocked drops the queue.
 func (c *Conn) discardLocked() {
 	if c.out != nil {
 		c.out.discard()
