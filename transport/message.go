@@ -8,7 +8,7 @@ import (
 	"github.com/myriad-rt/myriad/engineio/packet"
 )
 
-// Format says how the messages of a session are put into WebSocket frames.
+// Format selects the encoding of a session's messages in WebSocket frames.
 type Format uint8
 
 const (
@@ -16,52 +16,52 @@ const (
 	FormatV4 Format = iota
 	// FormatV3 is Engine.IO protocol v3: binary frames start with the type byte 0x04.
 	FormatV3
-	// FormatV4Base64 is v4 for a client that asked for b64: binary travels as text, "b" and base64.
+	// FormatV4Base64 is v4 for a client that requested b64: binary is sent as text, "b" and base64.
 	FormatV4Base64
-	// FormatV3Base64 is v3 for a client that asked for b64: binary travels as text, "b4" and base64.
+	// FormatV3Base64 is v3 for a client that requested b64: binary is sent as text, "b4" and base64.
 	FormatV3Base64
 
 	formats = iota
 )
 
-// Headroom is the number of bytes that a Message keeps free in front of its text. The packet type and the frame header
-// are written there, and what [Message.Prepend] puts in front of the text, so that the text is never moved.
+// Headroom is the number of bytes that a Message reserves in front of its text. The packet type, the frame header
+// and the argument of [Message.Prepend] are written there, so the text never moves.
 const Headroom = 64
 
-// frameRoom is the part of Headroom that the packet type and the frame header take.
+// frameRoom is the part of Headroom reserved for the packet type and the frame header.
 const frameRoom = maxHeader + 1
 
-// Message is an application message: one text followed by its binary attachments, or binary alone.
-// Its parts reach the peer directly one behind the other, as one Engine.IO message packet each.
+// Message is an application message: one text followed by its binary attachments, or binary alone. Its parts reach
+// the peer back to back, each as one Engine.IO message packet.
 //
-// A Message has one of two lives. As [NewMessage] returns it, it belongs to one goroutine, which
-// fills it, sends it any number of times and releases it. What [Message.Share] returns is immutable,
-// may be used by any number of goroutines and may be kept; releasing it does nothing.
+// A Message returned by [NewMessage] belongs to one goroutine, which fills it, sends it any number of times and
+// releases it. A Message returned by [Message.Share] is immutable, may be used by any number of goroutines and may
+// be retained; Release does nothing.
 type Message struct {
 	// NoCompress asks transports not to compress the message. Set it before Share.
 	NoCompress bool
 
 	text   bool
 	shared bool
-	at     int    // index in data of the first byte of the text, if there is one
-	end    int    // index in data of the byte behind the text
+	at     int    // index in data of the first byte of the text, if any
+	end    int    // index in data of the first byte after the text
 	data   []byte // Headroom free bytes, then the text; of a shared Message its frames of FormatV4
 	binary [][]byte
 
 	frames   [formats]atomic.Pointer[[]byte] // of a shared Message, in other formats
 	deflated atomic.Pointer[deflated]        // of a shared Message, compressed
 
-	budget atomic.Pointer[Budget] // of a shared Message: the first that it was held by
-	holds  atomic.Int64           // queues of that budget that refer to it
+	budget atomic.Pointer[Budget] // of a shared Message: the first budget that held it
+	holds  atomic.Int64           // of a shared Message: queues of that budget that refer to it
 }
 
-// Deflater compresses the payloads of complete frames and returns the frames that take their place,
-// which may be the same. Values have to be comparable; the same value always returns the same.
+// Deflater compresses the payloads of complete frames and returns the replacement frames, which may be the same.
+// Values must be comparable; equal values must produce the same frames.
 type Deflater interface {
 	Deflate(frames []byte) []byte
 }
 
-// deflated is an element of a list of what Deflaters have made of a Message.
+// deflated is an entry in the list of a Message's compressed forms, one for each Deflater.
 type deflated struct {
 	format Format
 	by     Deflater
@@ -72,7 +72,7 @@ type deflated struct {
 
 var messages = sync.Pool{New: func() any { return &Message{data: make([]byte, Headroom, 4*Headroom)} }}
 
-// maxKept is the capacity in bytes of the largest buffer that a Message keeps for another content.
+// maxKept is the capacity in bytes of the largest buffer that a Message keeps for reuse.
 const maxKept = 64 << 10
 
 // NewMessage returns an empty Message from a pool.
@@ -86,21 +86,21 @@ func TextMessage(text string) *Message {
 	return m.Share()
 }
 
-// Buffer returns the buffer to append the text to. It already holds Headroom bytes; what was
-// appended becomes the text with SetText.
+// Buffer returns the buffer to append the text to. It already holds Headroom bytes. SetText makes the appended
+// bytes the text.
 func (m *Message) Buffer() []byte { return m.data[:Headroom] }
 
-// SetText makes b, which was grown from Buffer by appending, the text of m.
+// SetText sets the text of m to b, which was grown from Buffer by appending.
 func (m *Message) SetText(b []byte) {
 	m.data = b
 	m.text, m.at, m.end = true, Headroom, len(b)
 }
 
-// Room returns free memory that the argument of Prepend can be appended to.
+// Room returns free memory to which the argument of Prepend can be appended.
 func (m *Message) Room() []byte { return m.data[: 0 : Headroom-frameRoom] }
 
-// Prepend puts head in front of the text. A long one moves the text, to new memory: what Text has returned before
-// stays as it is.
+// Prepend inserts head in front of the text. A long head moves the text to new memory; bytes returned earlier by
+// Text do not change.
 func (m *Message) Prepend(head []byte) {
 	if at := m.at - len(head); at >= frameRoom {
 		copy(m.data[at:], head)
@@ -112,11 +112,10 @@ func (m *Message) Prepend(head []byte) {
 	m.SetText(append(append(m.data, head...), text...))
 }
 
-// SetBinary sets the attachments. They are not copied: until m is sent or shared they must not change.
+// SetBinary sets the attachments. They are not copied and must not change until m is sent or shared.
 func (m *Message) SetBinary(attachments ...[]byte) { m.binary = attachments }
 
-// SetPacket sets what an encoder has made: text, which was grown from Buffer by appending, if anything was
-// appended, and the attachments.
+// SetPacket sets the output of an encoder: the attachments and, if anything was appended to Buffer, the text.
 func (m *Message) SetPacket(text []byte, attachments [][]byte) {
 	if len(text) > Headroom {
 		m.SetText(text)
@@ -124,13 +123,13 @@ func (m *Message) SetPacket(text []byte, attachments [][]byte) {
 	m.binary = attachments
 }
 
-// Text returns the text without a packet type, and whether there is one. It is valid until Release.
+// Text returns the text without a packet type, and reports whether m has one. The bytes are valid until Release.
 func (m *Message) Text() (text []byte, ok bool) { return m.data[m.at:m.end], m.text }
 
 // Binary returns the attachments.
 func (m *Message) Binary() [][]byte { return m.binary }
 
-// Size is the number of payload bytes in all parts.
+// Size returns the number of payload bytes in all parts.
 func (m *Message) Size() int {
 	n := m.end - m.at
 	for _, b := range m.binary {
@@ -139,11 +138,11 @@ func (m *Message) Size() int {
 	return n
 }
 
-// Shared reports whether m is immutable and may be kept.
+// Shared reports whether m is immutable and may be retained.
 func (m *Message) Shared() bool { return m.shared }
 
-// Share returns an immutable Message with the content of m, in memory of its own: m itself if it is immutable. m stays
-// with its owner.
+// Share returns an immutable Message with a copy of the content of m, or m itself if it is already immutable. m
+// still belongs to its owner.
 func (m *Message) Share() *Message {
 	if m.shared {
 		return m
@@ -168,8 +167,7 @@ func (m *Message) Share() *Message {
 	return c
 }
 
-// Reset makes an unshared Message empty, so that it can be filled again. Bytes obtained from it may not be used
-// afterwards.
+// Reset empties an unshared Message for reuse. Bytes obtained from it must not be used afterwards.
 func (m *Message) Reset() {
 	if cap(m.data) > maxKept {
 		m.data = make([]byte, Headroom)
@@ -178,8 +176,8 @@ func (m *Message) Reset() {
 	m.text, m.at, m.end, m.binary, m.NoCompress = false, 0, 0, nil, false
 }
 
-// Release gives an unshared Message back. Neither m nor bytes obtained from it may be used afterwards. It does nothing
-// if m is shared.
+// Release returns an unshared Message to the pool. Neither m nor bytes obtained from it may be used afterwards. It
+// does nothing if m is shared.
 func (m *Message) Release() {
 	if !m.shared {
 		m.Reset()
@@ -187,8 +185,8 @@ func (m *Message) Release() {
 	}
 }
 
-// Frames returns the complete WebSocket frames of m, uncompressed. The bytes of a shared Message are
-// immutable and may be kept; those of another are valid until the next call of Frames or Release.
+// Frames returns the complete WebSocket frames of m, uncompressed. The bytes of a shared Message are immutable and
+// may be retained. For other messages they are valid until the next call of Frames or Release.
 //
 // Engine.IO protocol v4, "WebSocket"; RFC 6455 section 5.2.
 func (m *Message) Frames(f Format) []byte {
@@ -215,8 +213,8 @@ func (m *Message) Frames(f Format) []byte {
 	return frames
 }
 
-// Deflated returns what d makes of Frames(f). m must be shared. d is called once for each format, however
-// many goroutines ask; its result is kept with m and immutable.
+// Deflated returns Frames(f) as compressed by d. m must be shared. d is called once for each format, however many
+// goroutines ask; the result is immutable and stays with m.
 func (m *Message) Deflated(f Format, d Deflater) []byte {
 	if len(m.binary) == 0 {
 		f = FormatV4 // as for Frames
@@ -233,8 +231,8 @@ func (m *Message) Deflated(f Format, d Deflater) []byte {
 	}
 }
 
-// frameText writes packet type and frame header in front of the text and returns the index in data of the frame, or
-// of its end if there is no text.
+// frameText writes the packet type and the frame header in front of the text. It returns the index in data of the
+// frame, or of its end if there is no text.
 func (m *Message) frameText() int {
 	if !m.text {
 		return len(m.data)

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Negotiate chooses one of the offered content codings by the Accept-Encoding header of a request: the one
-// with the highest quality, of equals the one that the header names first. What the header does not name but
-// allows by "*" comes after that, in the order of the offer. It returns "" if nothing is acceptable.
+// Negotiate selects one of the offered content codings by the Accept-Encoding header of a request. The highest
+// quality wins; among equals, the one named first in the header. Codings that the header allows only by "*" come
+// last, in the order of the offer. Negotiate returns "" if nothing is acceptable.
 //
 // RFC 9110 section 12.5.3.
 func Negotiate(accept string, offered ...string) string {
@@ -43,8 +43,7 @@ func Negotiate(accept string, offered ...string) string {
 	return best
 }
 
-// parseQuality returns the weight among the parameters of a header element, 1 if there is none and 0
-// if it is not valid.
+// parseQuality returns the weight in the parameters of a header element: 1 if it is absent, 0 if it is invalid.
 func parseQuality(params string) float64 {
 	for params != "" {
 		var param string

@@ -1,6 +1,6 @@
-// Package drain waits for things that end by themselves: connections, sessions, clients.
+// Package drain waits for the end of connections, sessions and clients.
 //
-// It imports nothing of the project. Every package with something to wait for at shutdown imports it.
+// It imports no other package of the project. Every package that waits at shutdown imports it.
 package drain
 
 import (
@@ -8,13 +8,12 @@ import (
 	"sync"
 )
 
-// A Group counts things that are under way. Unlike a sync.WaitGroup it can be waited for until a context
-// ends, and the count may grow while somebody waits. The zero value is ready for use. All methods are safe
-// for concurrent use.
+// A Group counts operations in progress. Unlike with a sync.WaitGroup, a wait can be bounded by a context, and the
+// count may grow during a wait. The zero value is ready for use. All methods are safe for concurrent use.
 type Group struct {
 	mu    sync.Mutex
 	n     int
-	empty chan struct{} // closed when n becomes zero; nil if nobody waits
+	empty chan struct{} // closed when n becomes zero; nil without a waiter
 }
 
 // Add adds delta, which may be negative, to the count. It panics if the count becomes negative.
@@ -41,7 +40,7 @@ func (g *Group) Len() int {
 	return g.n
 }
 
-// Wait returns nil as soon as the count is zero, and otherwise the error of ctx when it ends.
+// Wait waits until the count is zero and returns nil, or until ctx is done and returns its error.
 func (g *Group) Wait(ctx context.Context) error {
 	g.mu.Lock()
 	if g.n == 0 {

@@ -30,10 +30,10 @@ func (s *Server) accept(a *acceptor) error {
 	}
 }
 
-// scratch holds buffers that request heads are read into.
+// scratch holds buffers for reading request heads.
 var scratch = sync.Pool{New: func() any { return new([maxHead]byte) }}
 
-// admit serves a new connection. The usual one has sent its first request.
+// admit serves a new connection. Usually the first request has already arrived.
 func (s *Server) admit(c *socket) {
 	b := scratch.Get().(*[maxHead]byte)
 	defer scratch.Put(b)
@@ -48,8 +48,8 @@ func (s *Server) admit(c *socket) {
 
 var headEnd = []byte("\r\n\r\n")
 
-// answerAtOnce answers a WebSocket handshake at the beginning of what has been read of c, if there is one that
-// is Config.Immediate.
+// answerAtOnce answers a WebSocket handshake at the beginning of the bytes read from c, if it is complete and
+// Config.Immediate.
 func (s *Server) answerAtOnce(c *socket, read []byte) bool {
 	end := bytes.Index(read, headEnd) + len(headEnd)
 	if end < len(headEnd) || !asksForWebSocket(read[:end]) {
@@ -66,7 +66,7 @@ func (s *Server) answerAtOnce(c *socket, read []byte) bool {
 	return true
 }
 
-// serveHTTP calls the Handler. It returns false after a panic, which ends one connection, as in net/http.
+// serveHTTP calls the Handler. It returns false after a panic, which ends the connection, as in net/http.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -87,8 +87,7 @@ func asksForWebSocket(head []byte) bool {
 	return false
 }
 
-// handshake is the request and the response of a handshake that is answered at once, which can be used again for
-// the next one.
+// handshake holds the request and the response of a handshake answered at once. It is reused.
 type handshake struct {
 	head
 	writer onceWriter
@@ -98,7 +97,7 @@ var handshakes = sync.Pool{New: func() any {
 	return &handshake{head: head{request: http.Request{Header: make(http.Header)}}, writer: onceWriter{reply: reply{header: make(http.Header)}}}
 }}
 
-// maxPooledFields is the number of header fields up to which a handshake is used again: a map does not shrink.
+// maxPooledFields bounds the header fields of a handshake that is reused: a map does not shrink.
 const maxPooledFields = 64
 
 func (h *handshake) recycle() {
@@ -116,11 +115,11 @@ func (h *handshake) recycle() {
 	handshakes.Put(h)
 }
 
-// onceWriter is the http.ResponseWriter of the only request of a connection.
+// onceWriter is the http.ResponseWriter for the only request of a connection.
 type onceWriter struct {
 	reply
-	socket *socket // nil when it has been hijacked
-	ahead  []byte  // what has been read behind the request
+	socket *socket // nil once hijacked
+	ahead  []byte  // bytes read after the request
 }
 
 // Hijack implements http.Hijacker.
@@ -133,18 +132,18 @@ func (w *onceWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return s, buffered(w.ahead), nil
 }
 
-// buffered returns a reader for what Hijack has read ahead, or nil: the caller writes to the connection itself.
+// buffered returns a reader for bytes read ahead, or nil if there are none. The hijacker writes to the connection
+// directly.
 func buffered(ahead []byte) *bufio.ReadWriter {
 	if len(ahead) == 0 {
 		return nil
 	}
 	r := bufio.NewReaderSize(bytes.NewReader(ahead), len(ahead))
-	_, _ = r.Peek(len(ahead)) // they are there
+	_, _ = r.Peek(len(ahead)) // the bytes are buffered
 	return bufio.NewReadWriter(r, nil)
 }
 
-// finish sends the response, which is a short one, if there is one. It closes the connection unless that
-// has been hijacked.
+// finish sends the buffered response, if any. It closes the connection unless it has been hijacked.
 func (w *onceWriter) finish(answered bool) {
 	if w.socket == nil {
 		return
@@ -153,7 +152,7 @@ func (w *onceWriter) finish(answered bool) {
 		b := replies.Get()
 		defer replies.Put(b)
 		w.append(b, true)
-		_, _ = w.socket.tryWrite(b.B) // the peer may have gone
+		_, _ = w.socket.tryWrite(b.B) // the peer may have left
 	}
 	w.socket.Close()
 }

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// answerTimeout is how long a client may go without taking anything of an answer.
+	// answerTimeout bounds the time without progress while a response is written.
 	answerTimeout = 30 * time.Second
-	// lingerTimeout is how long a connection stays half-open after an answer that leaves part of the request unread;
-	// if it were closed at once, the client might lose the answer.
+	// lingerTimeout is how long a connection stays half-open after a response that leaves part of the request
+	// unread. If it were closed at once, the client might lose the response.
 	lingerTimeout = time.Second
-	// maxHeld is how many bytes of answers behind a parked request are held before no more requests are read.
+	// maxHeld bounds the responses held behind a parked request, in bytes. Beyond it no more requests are read.
 	maxHeld = 64 << 10
 )
 
@@ -28,41 +28,41 @@ const (
 //	   │                                           │ last answer, part of the request unread
 //	   └─ net/http ──▶ left ◀── timeout, client ── lingering
 //
-// A request that parks gives its place up: the state is reading while it waits in parked. A POST behind it is served; its
-// answer goes to held, and any other request has to wait. No head is read while there is something in out.
+// A parked request leaves the connection in state reading and waits in parked. A POST behind it is served, and its
+// response is appended to held; any other request must wait. No head is read while out is not empty.
 type conn struct {
 	server *Server
 	socket *socket
-	id     uint64 // for the watcher
+	id     uint64 // key in the watcher
 	timer  wheel.Timer
 
 	mu      sync.Mutex
 	state   state
-	more    bool // there may be something to read
-	gone    bool // the client sends no more, or has gone altogether
+	more    bool // there may be unread bytes
+	gone    bool // the client sends no more, or has left
 	begun   bool // part of a head has been read
-	barred  bool // what comes next has to wait until parked has been answered
-	last    bool // no request is read any more
+	barred  bool // the next request must wait until parked has been answered
+	last    bool // no more requests are read
 	current *exchange
 	parked  *exchange
-	lost    func()    // to be called by unlock
-	due     time.Time // when the connection is closed; zero if it is not
-	alarm   time.Time // when timer expires; zero if it does not
-	in      []byte    // read, but not used
-	out     []byte    // of answers, not written
-	held    []byte    // answers behind the one of parked
+	lost    func()    // called by unlock
+	due     time.Time // when the connection is closed; zero means never
+	alarm   time.Time // when timer expires; zero means never
+	in      []byte    // read, not yet used
+	out     []byte    // responses, not yet written
+	held    []byte    // responses behind the one to parked
 }
 
 type state uint8
 
 const (
-	reading   state = iota // a request, if there is anything of it
-	serving                // request is being answered
-	lingering              // until the client has seen the answer
-	left                   // closed, or somebody else's
+	reading   state = iota // a request, if any bytes of it have arrived
+	serving                // a request is being answered
+	lingering              // until the client has seen the response
+	left                   // closed, or handed over
 )
 
-// keep takes over a new connection, of which ahead has been read.
+// keep takes over a new connection. ahead holds the bytes already read from it.
 func (s *Server) keep(socket *socket, ahead []byte) {
 	c := &conn{server: s, socket: socket, in: ahead, begun: true}
 	c.mu.Lock()
@@ -75,8 +75,8 @@ func (s *Server) keep(socket *socket, ahead []byte) {
 	c.readLocked()
 }
 
-// unlock releases c.mu. If the client of a parked request has gone, it then says so; the owner of the
-// request takes locks of its own.
+// unlock releases c.mu. If the client of a parked request has left, unlock then calls lost: the owner of the
+// request acquires its own locks.
 func (c *conn) unlock() {
 	lost := c.lost
 	c.lost = nil
@@ -86,7 +86,7 @@ func (c *conn) unlock() {
 	}
 }
 
-// handle does what has become possible by events. It must be called with no lock held that a handler takes.
+// handle processes events. The caller must not hold a lock that a handler acquires.
 func (c *conn) handle(e events) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -107,7 +107,7 @@ func (c *conn) handle(e events) {
 	c.advanceLocked()
 }
 
-// advanceLocked writes what waits to be written, and reads the next request if its turn has come.
+// advanceLocked writes pending bytes, and reads the next request if it is due.
 func (c *conn) advanceLocked() {
 	if len(c.out) > 0 && c.writeLocked() != nil {
 		return
@@ -139,7 +139,7 @@ func (c *conn) Expire() {
 	}
 }
 
-// limitLocked closes the connection after d, unless it is called again before; zero or less is for ever.
+// limitLocked closes the connection after d unless it is called again first. With d <= 0 there is no limit.
 func (c *conn) limitLocked(d time.Duration) {
 	c.due = time.Time{}
 	if d <= 0 {
@@ -156,7 +156,7 @@ func (c *conn) alarmLocked(d time.Duration) {
 	c.server.config.Wheel.Schedule(&c.timer, d, c)
 }
 
-// restLocked limits how long c may go on as it is, with nothing to be written.
+// restLocked limits the time that c may spend in its current state, with nothing to write.
 func (c *conn) restLocked() {
 	if c.current != nil || c.parked != nil {
 		c.limitLocked(0)
@@ -165,7 +165,7 @@ func (c *conn) restLocked() {
 	}
 }
 
-// leaveLocked gives the connection up. The descriptor is the caller's.
+// leaveLocked gives up the connection. The descriptor then belongs to the caller.
 func (c *conn) leaveLocked() {
 	c.state = left
 	c.server.config.Wheel.Stop(&c.timer)
@@ -190,13 +190,13 @@ func (c *conn) closeLocked() {
 	c.socket.Close()
 }
 
-// readLocked reads the head of a request, and begins to serve it if it is complete.
+// readLocked reads the head of a request and starts serving it once it is complete.
 func (c *conn) readLocked() {
 	b := scratch.Get().(*[maxHead]byte)
 	defer scratch.Put(b)
 	n := copy(b[:], c.in)
 	for {
-		// An empty line before a request does not matter, RFC 9112 section 2.2.
+		// Empty lines before a request are ignored, RFC 9112 section 2.2.
 		if line := n - len(bytes.TrimLeft(b[:n], "\r\n")); line > 0 {
 			n = copy(b[:], b[line:n])
 		}
@@ -230,19 +230,19 @@ func (c *conn) readLocked() {
 	}
 }
 
-// receiveLocked reads what has come, which may be nothing.
+// receiveLocked reads the available bytes, possibly none.
 func (c *conn) receiveLocked(p []byte) (int, error) {
 	n, err := c.socket.Read(p)
 	if err == errWouldBlock {
 		c.more = false
 		return 0, nil
 	}
-	// After a short read there is nothing but the end, if that has been seen.
+	// After a short read there is nothing left but the end of the stream, if it has been seen.
 	c.more = n == len(p) || c.gone
 	return n, err
 }
 
-// giveLocked leaves the connection to net/http, unless a request is parked.
+// giveLocked hands the connection over to net/http, unless a request is parked.
 func (c *conn) giveLocked() {
 	if c.parked != nil {
 		c.barLocked()
@@ -253,7 +253,7 @@ func (c *conn) giveLocked() {
 	go c.server.give(c.socket, ahead)
 }
 
-// barLocked has the next request wait until the parked one has been answered.
+// barLocked makes the next request wait until the parked one has been answered.
 func (c *conn) barLocked() {
 	c.barred, c.begun = true, false
 	c.limitLocked(0)
@@ -269,7 +269,7 @@ func (s *Server) give(c *socket, ahead []byte) {
 	s.own.rest.give(&readConn{socket: c, ahead: ahead})
 }
 
-// readConn is a connection of which ahead has been read.
+// readConn is a connection whose first bytes, ahead, have already been read.
 type readConn struct {
 	*socket
 	ahead []byte
@@ -295,7 +295,7 @@ func (c *readConn) Detach() int {
 	return c.socket.Detach()
 }
 
-// beginLocked serves the request with this head; the body, if there is one, follows in c.in.
+// beginLocked serves the request with this head. Its body, if any, follows in c.in.
 func (c *conn) beginLocked(text string) {
 	x := &exchange{conn: c, head: head{request: http.Request{Header: make(http.Header)}}}
 	r := &x.request
@@ -322,7 +322,7 @@ func (c *conn) beginLocked(text string) {
 	go x.serve()
 }
 
-// answerLocked sends the answer of x, or holds it until it is its turn. An error says that the client has gone.
+// answerLocked sends the response of x, or holds it until its turn. It returns an error if the client has left.
 func (c *conn) answerLocked(x *exchange) error {
 	closes := c.last || x.header.Get("Connection") == "close" || c.server.own.stopping.Load()
 	switch x {
@@ -358,7 +358,7 @@ func (c *conn) answerLocked(x *exchange) error {
 	return err
 }
 
-// writeLocked writes what the kernel takes of out. An error says that the client has gone.
+// writeLocked writes as much of out as the kernel accepts. It returns an error if the client has left.
 func (c *conn) writeLocked() error {
 	n, err := c.socket.tryWrite(c.out)
 	if err != nil {
@@ -377,7 +377,7 @@ func (c *conn) writeLocked() error {
 		c.restLocked()
 	case c.more || len(c.in) > 0:
 		c.state, c.in = lingering, nil
-		_ = c.socket.CloseWrite() // if it fails, the client has gone
+		_ = c.socket.CloseWrite() // on failure the client has left
 		c.limitLocked(lingerTimeout)
 		c.lingerLocked()
 	default:
@@ -386,7 +386,7 @@ func (c *conn) writeLocked() error {
 	return nil
 }
 
-// lingerLocked throws away what the client sends until it has seen the answer.
+// lingerLocked discards input until the client has seen the response.
 func (c *conn) lingerLocked() {
 	b := scratch.Get().(*[maxHead]byte)
 	defer scratch.Put(b)

@@ -7,16 +7,15 @@ import (
 	"strings"
 )
 
-// head is a request that is made of the head that was read.
+// head is a request built from a parsed request head.
 type head struct {
 	request http.Request
 	url     url.URL
-	values  []string // of the header, one after the other
+	values  []string // of the header, consecutively
 }
 
-// parse makes the request what http.ReadRequest would make of text, which ends with an empty line, apart from the
-// body. It returns false for whatever the requests of ordinary clients do not have, and for what is not quite right;
-// that is left to net/http.
+// parse sets the request as http.ReadRequest would for text, which ends with an empty line, but without the body.
+// It returns false for malformed heads, and for features that ordinary clients do not use; net/http handles these.
 //
 // RFC 9112 sections 3, 5 and 6.
 func (h *head) parse(text string) bool {
@@ -52,10 +51,10 @@ func (h *head) parse(text string) bool {
 	}
 	_, pragma := r.Header["Pragma"]
 	_, control := r.Header["Cache-Control"]
-	return text == "" && r.Host != "" && (!pragma || control) // http.ReadRequest adds one to the other
+	return text == "" && r.Host != "" && (!pragma || control) // http.ReadRequest derives Cache-Control from Pragma
 }
 
-// parseField adds a line of the header to the request.
+// parseField adds a header line to the request.
 func (h *head) parseField(line string) bool {
 	r := &h.request
 	name, value, ok := strings.Cut(line, ":")
@@ -96,7 +95,7 @@ func (h *head) parseField(line string) bool {
 	return true
 }
 
-// maxLengthDigits is so small that a Content-Length of so many digits is no overflow.
+// maxLengthDigits is the maximum number of digits in a Content-Length; it rules out an overflow.
 const maxLengthDigits = 15
 
 func all(s string, in func(c byte) bool) bool {

@@ -10,11 +10,11 @@ import (
 	"github.com/myriad-rt/myriad/internal/bufpool"
 )
 
-// reply is a response while it is being written. Unlike with net/http, nothing is sent before it is complete.
+// reply is a response under construction. Unlike with net/http, nothing is sent before it is complete.
 type reply struct {
 	header http.Header
 	status int
-	body   *bytebufferpool.ByteBuffer // nil as long as it is empty
+	body   *bytebufferpool.ByteBuffer // nil while empty
 }
 
 // Header implements http.ResponseWriter.
@@ -43,10 +43,10 @@ func (w *reply) Write(p []byte) (int, error) {
 
 var replies bufpool.Pool
 
-// ownFields are written by append.
+// ownFields are written by append alone.
 var ownFields = map[string]bool{"Connection": true, "Content-Length": true, "Date": true, "Transfer-Encoding": true}
 
-// append appends the response to b, and forgets its body. It has the fields that net/http gives it.
+// append appends the response to b and releases its body. The fields are the same as with net/http.
 func (w *reply) append(b *bytebufferpool.ByteBuffer, last bool) {
 	w.WriteHeader(http.StatusOK)
 	var body []byte
@@ -64,7 +64,7 @@ func (w *reply) append(b *bytebufferpool.ByteBuffer, last bool) {
 	b.B = append(b.B, "HTTP/1.1 "...)
 	b.B = append(strconv.AppendInt(b.B, int64(w.status), 10), ' ')
 	b.B = append(append(b.B, http.StatusText(w.status)...), "\r\n"...)
-	_ = header.WriteSubset(b, ownFields) // b takes everything
+	_ = header.WriteSubset(b, ownFields) // b accepts everything
 	date := header.Get("Date")
 	if _, dated := header["Date"]; !dated {
 		date = time.Now().UTC().Format(http.TimeFormat)

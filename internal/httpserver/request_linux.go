@@ -12,14 +12,14 @@ import (
 	"github.com/myriad-rt/myriad/transport/polling"
 )
 
-// A body that has not been read is thrown away to keep its connection, if it has no more than maxDrained bytes and
-// arrives within drainTimeout.
+// An unread body is discarded to keep its connection, if it has no more than maxDrained bytes and arrives within
+// drainTimeout.
 const (
 	maxDrained   = 256 << 10
 	drainTimeout = 10 * time.Second
 )
 
-// exchange is a request on a conn and the writer of the response.
+// exchange is a request on a conn and its response writer.
 type exchange struct {
 	head
 	reply
@@ -27,7 +27,7 @@ type exchange struct {
 	body     body
 	cancel   context.CancelFunc
 	hijacked bool
-	parks    bool   // of interest to the goroutine of serve alone
+	parks    bool   // owned by the goroutine of serve
 	lost     func() // see Park; guarded by conn.mu
 }
 
@@ -38,7 +38,7 @@ func (x *exchange) serve() {
 	c := x.conn
 	done := false
 	defer func() {
-		if !done && !x.hijacked { // it has panicked, or ended the goroutine
+		if !done && !x.hijacked { // panic or runtime.Goexit
 			c.mu.Lock()
 			defer c.unlock()
 			if c.current == x || c.parked == x {
@@ -108,7 +108,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrHijacked
 	case c.current != x:
 		return nil, nil, net.ErrClosed
-	case c.parked != nil || len(c.out) > 0: // an answer is due before the one of x
+	case c.parked != nil || len(c.out) > 0: // an earlier response is pending
 		return nil, nil, http.ErrNotSupported
 	}
 	x.hijacked = true
@@ -121,12 +121,12 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type body struct {
 	conn     *conn
 	exchange *exchange
-	left     int64 // bytes that have not been read
+	left     int64 // unread bytes
 	deadline time.Time
 	waiting  chan struct{} // closed by wake
 }
 
-// wake has a Read that waits look again.
+// wake makes a waiting Read check again.
 func (b *body) wake() {
 	if b.waiting != nil {
 		close(b.waiting)
@@ -172,7 +172,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// waitLocked waits until something has come, or the deadline.
+// waitLocked waits until bytes arrive or the deadline passes.
 func (b *body) waitLocked() {
 	waiting := make(chan struct{})
 	b.waiting = waiting
@@ -193,13 +193,13 @@ func (b *body) waitLocked() {
 // Close implements io.Closer.
 func (b *body) Close() error { return nil }
 
-// drain takes what the handlers have left off the connection, if that is little.
+// drain discards the body that the handler left unread, if it is small.
 func (b *body) drain() {
 	b.conn.mu.Lock()
 	left := b.left
 	b.deadline = time.Now().Add(drainTimeout)
 	b.conn.mu.Unlock()
 	if left > 0 && left <= maxDrained {
-		_, _ = io.Copy(io.Discard, b) // what is left then is noticed
+		_, _ = io.Copy(io.Discard, b) // the rest is noticed
 	}
 }

@@ -12,39 +12,39 @@ import (
 	"github.com/myriad-rt/myriad/internal/wheel"
 )
 
-// maxHead is the size in bytes of the largest request head that is accepted.
+// maxHead is the size in bytes of the largest accepted request head.
 const maxHead = 16 << 10
 
-// Config is what a Server needs to know. No field but TLS may be zero.
+// Config configures a Server. All fields except TLS must be set.
 type Config struct {
 	// Handler serves all requests.
 	Handler http.Handler
-	// Plain reports whether Handler can serve r with a ResponseWriter that sends the response when it is complete and
-	// is a Hijacker and a [polling.Parker], but no Flusher. The body of r must not be touched.
+	// Plain reports whether Handler can serve r with a ResponseWriter that sends the response when it is complete.
+	// The writer is a Hijacker and a [polling.Parker], but no Flusher. Plain must not touch the body of r.
 	Plain func(r *http.Request) bool
 	// Immediate reports whether Handler answers r, a plain WebSocket handshake, without calling a function of the
-	// application. r is not valid after Handler has returned then.
+	// application. If so, r is not valid after Handler has returned.
 	Immediate func(r *http.Request) bool
 
-	// HeadTimeout is how long a client may take to send a request head: from the beginning of the connection, or from
-	// the first byte of a later head.
+	// HeadTimeout bounds the time in which a request head must arrive, counted from the start of the connection or
+	// from the first byte of a later head.
 	HeadTimeout time.Duration
-	// IdleTimeout is how long a connection may wait for the next request.
+	// IdleTimeout bounds the wait of a connection for its next request.
 	IdleTimeout time.Duration
 	// DisableEpoll leaves all connections to net/http.
 	DisableEpoll bool
-	// TLS is for ServeTLS. It may be nil. It is not changed.
+	// TLS is used by ServeTLS, which does not modify it. It may be nil.
 	TLS *tls.Config
-	// Wheel has the deadlines of connections. It is not closed.
+	// Wheel holds the deadlines of connections. The Server does not close it.
 	Wheel *wheel.Wheel
-	// Logger is told of faults.
+	// Logger receives faults.
 	Logger *slog.Logger
 }
 
 // Server serves HTTP on any number of listeners. All methods are safe for concurrent use.
 type Server struct {
 	config Config
-	rest   *http.Server // serves what is not served here
+	rest   *http.Server // serves all other connections
 	own    watcher
 
 	mu        sync.Mutex
@@ -68,12 +68,11 @@ func New(c Config) *Server {
 	return s
 }
 
-// headSlop is how much longer than MaxHeaderBytes net/http lets a head be.
+// headSlop is the amount by which net/http lets a head exceed MaxHeaderBytes.
 const headSlop = 4 << 10
 
-// Serve accepts connections from l until l is closed or fails, which ends Serve with the error of Accept, or until
-// Shutdown. It closes l. After Shutdown it returns [http.ErrServerClosed]; the other error that it can
-// return is that of a system call.
+// Serve accepts connections from l until l is closed or fails, or until Shutdown. It closes l. It returns the error
+// of Accept or, after Shutdown, [http.ErrServerClosed]. It may also return the error of a system call.
 func (s *Server) Serve(l net.Listener) error {
 	if s.config.DisableEpoll {
 		return s.rest.Serve(l)
@@ -104,7 +103,7 @@ func (s *Server) serve(a *acceptor) error {
 	return s.accept(a)
 }
 
-// open prepares s for connections of a.
+// open prepares s for the connections of a.
 func (s *Server) open(a *acceptor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,15 +114,15 @@ func (s *Server) open(a *acceptor) error {
 	return s.own.start(s.rest)
 }
 
-// ServeTLS is Serve over TLS. The certificate and its key are read from PEM files, or are those of Config.TLS if
-// the names are empty.
+// ServeTLS is Serve over TLS. The certificate and key are read from PEM files, or taken from Config.TLS if the
+// names are empty.
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
 	return s.rest.ServeTLS(l, certFile, keyFile)
 }
 
-// Shutdown closes the listeners and the connections that wait for a request, and waits until the others have taken their
-// answers. When ctx ends first, it closes those that are left and returns the error of ctx. Hijacked
-// connections are not of its concern.
+// Shutdown closes the listeners and all connections that wait for a request, and waits until the other connections
+// have received their responses. If ctx is done first, it closes the remaining connections and returns the error of
+// ctx. It does not affect hijacked connections.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true

@@ -17,35 +17,36 @@ import (
 )
 
 const (
-	// deferAccept is for how many seconds, roughly, the kernel keeps a connection to itself that has not sent anything.
+	// deferAccept is the approximate time in seconds for which the kernel withholds a connection that has sent
+	// nothing.
 	deferAccept = 1
-	// Unanswered, keepAliveCount probes after keepAlive seconds of silence, keepAlive seconds apart, end a
-	// connection. These are the numbers of package net.
+	// After keepAlive seconds of silence, keepAliveCount unanswered probes, keepAlive seconds apart, end a
+	// connection. Package net uses the same numbers.
 	keepAlive      = 15
 	keepAliveCount = 9
 )
 
-// lookInterval is how long it may take to notice that the caller has closed the listener, of which the
-// runtime tells only those who wait in its Accept.
+// lookInterval bounds the time to notice that the caller has closed the listener. The runtime notifies only
+// goroutines blocked in its Accept.
 const lookInterval = 250 * time.Millisecond
 
-// acceptor accepts connections of a listener without the registration that net makes for each: those that become
-// WebSocket connections are never waited for by the runtime. The descriptor stays the listener's own, so that closing the
-// listener closes the port.
+// acceptor accepts connections of a listener without registering each with the runtime, which never waits for
+// connections that become WebSocket connections. The listener keeps its descriptor, so closing it closes the port.
 type acceptor struct {
 	listener net.Listener
 	poller   *netfd.Poller
-	look     time.Time   // when the next accept looks at the listener
-	early    bool        // connections may be older than what they are to inherit
-	try      func() bool // whether there is one of the following results
+	look     time.Time   // next time to check the listener
+	early    bool        // connections may predate the inherited options
+	try      func() bool // fills the following results
 	fd       int
 	peer     netip.AddrPort
 	errno    syscall.Errno
 	closed   bool
 }
 
-// newAcceptor returns nil if l has no descriptor. Connections by TCP are accepted when the client has sent something, or
-// after a second. They have TCP_NODELAY and keep-alive, which they inherit from the socket of l. The error is that of a system call.
+// newAcceptor returns nil if l has no descriptor. TCP connections are accepted when the client has sent something,
+// or after a second. They inherit TCP_NODELAY and keep-alive from the socket of l. The error is one of a system
+// call.
 func newAcceptor(l net.Listener) (*acceptor, error) {
 	switch l.(type) {
 	case *net.TCPListener, *net.UnixListener:
@@ -81,8 +82,8 @@ func newAcceptor(l net.Listener) (*acceptor, error) {
 	return a, nil
 }
 
-// setOptions sets the options of connections, on one or on the socket that they inherit from. What a Unix socket or the
-// kernel refuses only costs time.
+// setOptions sets the options of a connection, or of a listening socket whose connections inherit them. Errors are
+// ignored: without the options connections are only slower.
 func setOptions(fd int) {
 	for _, o := range [...]struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
@@ -121,14 +122,14 @@ func (a *acceptor) accept() (*socket, error) {
 
 // stop closes the listener and ends accept. It must not be called after close.
 func (a *acceptor) stop() {
-	a.listener.Close() // it may be closed already
+	a.listener.Close() // it may already be closed
 	a.poller.Wake()
 }
 
-// close releases what a has beside the listener. accept must have returned.
+// close releases the poller of a. accept must have returned.
 func (a *acceptor) close() { a.poller.Close() }
 
-// accept4 accepts a connection of a socket that does not block.
+// accept4 accepts a connection from a non-blocking socket.
 func accept4(fd int) (conn int, peer netip.AddrPort, errno syscall.Errno) {
 	var address unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
@@ -157,22 +158,22 @@ func accept4(fd int) (conn int, peer netip.AddrPort, errno syscall.Errno) {
 // networkOrder returns the number whose bytes are in network order.
 func networkOrder(n *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(n))[:]) }
 
-// errWouldBlock is returned by reading a socket when the peer has not sent anything.
+// errWouldBlock is returned by Read when the peer has sent nothing.
 var errWouldBlock = errors.New("httpserver: read would block")
 
-// socket is a connection as a descriptor. It becomes a connection of net when more is written than the kernel takes at
-// once. Before that, reading does not wait. Reads and writes have one deadline.
+// socket is a connection held as a descriptor. It becomes a net.Conn when a write exceeds the bytes that the kernel
+// accepts at once. Until then reads do not wait. Reads and writes share one deadline.
 type socket struct {
-	fd       int // -1 when it belongs to somebody else
+	fd       int // -1 once handed over
 	peer     netip.AddrPort
 	local    net.Addr
-	deadline time.Time // for conn
-	conn     net.Conn  // of net
+	deadline time.Time // of conn
+	conn     net.Conn  // nil before block
 }
 
 var _ epoll.Detacher = (*socket)(nil)
 
-// detach returns the descriptor of a connection of net, or -1.
+// detach returns the descriptor of a net.Conn, or -1.
 func detach(c net.Conn) int {
 	switch c := c.(type) {
 	case *net.TCPConn:
@@ -193,13 +194,13 @@ func (s *socket) Detach() int {
 	return fd
 }
 
-// block makes s a connection of net. If it fails, s is closed.
+// block turns s into a net.Conn. On failure it closes s.
 func (s *socket) block() error {
 	if s.conn != nil {
 		return nil
 	}
 	f := os.NewFile(uintptr(s.Detach()), "")
-	defer f.Close() // FileConn has a descriptor of its own
+	defer f.Close() // FileConn duplicates the descriptor
 	conn, err := net.FileConn(f)
 	if err != nil {
 		return err
@@ -230,7 +231,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// tryWrite writes as much of p as the kernel takes at once, which may be nothing. It must not be called after block.
+// tryWrite writes as much of p as the kernel accepts at once, possibly nothing. It must not be called after block.
 func (s *socket) tryWrite(p []byte) (int, error) {
 	switch {
 	case s.fd < 0:
@@ -255,7 +256,7 @@ func (s *socket) Write(p []byte) (n int, err error) {
 	return n + m, err
 }
 
-// CloseWrite tells the peer that nothing more is to come. net/http calls it.
+// CloseWrite shuts down the writing side. net/http calls it.
 func (s *socket) CloseWrite() error {
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -288,12 +289,12 @@ func (s *socket) LocalAddr() net.Addr {
 // RemoteAddr implements net.Conn.
 func (s *socket) RemoteAddr() net.Addr {
 	if !s.peer.IsValid() {
-		return &net.UnixAddr{Name: "@", Net: "unix"} // as net names those that have no name
+		return &net.UnixAddr{Name: "@", Net: "unix"} // package net's name for unnamed sockets
 	}
 	return (*peerAddr)(s)
 }
 
-// peerAddr is the address of the peer of a connection by TCP.
+// peerAddr is the peer address of a TCP connection.
 type peerAddr socket
 
 func (a *peerAddr) Network() string { return "tcp" }

@@ -18,36 +18,36 @@ import (
 )
 
 const (
-	maxEvents  = 128 // that are taken from the kernel at once
-	yieldAfter = 8   // batches without waiting until other goroutines get their turn
+	maxEvents  = 128 // taken from the kernel at once
+	yieldAfter = 8   // batches without waiting before other goroutines get a turn
 )
 
-// events says what has happened to a connection.
+// events describes events on a connection.
 type events uint8
 
 const (
-	readable events = 1 << iota // there is something to read, or the end
-	writable                    // there is room for something to write
+	readable events = 1 << iota // there are bytes to read, or the end of the stream
+	writable                    // there is room to write
 	gone                        // the peer sends no more, or the connection has failed
 	failed                      // the connection has failed
 )
 
-// watcher is the connections that a Server serves itself. One goroutine waits for all of them.
+// watcher holds the connections that a Server serves itself. One goroutine waits for all of them.
 type watcher struct {
 	poller *netfd.Poller
 	events [maxEvents]unix.EpollEvent
 	rest   handover
 	open   drain.Group // connections
 
-	stopping atomic.Bool // no others are taken; set with mu held
+	stopping atomic.Bool // accept no more connections; set with mu held
 
 	mu    sync.Mutex
-	conns map[uint64]*conn // by id, which is what events carry
-	last  uint64           // id given last; 0 is Poller.Wake
+	conns map[uint64]*conn // by id, as carried in events
+	last  uint64           // last id; 0 is Poller.Wake
 }
 
-// start prepares w for connections if it has not been called before. The error is that of a system call. net/http
-// gets the connections that are handed over.
+// start prepares w for connections, once. The error is one of a system call. rest serves the connections that are
+// handed over.
 func (w *watcher) start(rest *http.Server) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,8 +65,8 @@ func (w *watcher) start(rest *http.Server) error {
 	return nil
 }
 
-// add has events of c handled from now on. It returns false, and c is the caller's to close, if w has been stopped or the
-// kernel refuses.
+// add starts the handling of events for c. It returns false if w has been stopped or the kernel refuses; the caller
+// must then close c.
 func (w *watcher) add(c *conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +88,7 @@ func (w *watcher) add(c *conn) bool {
 func (w *watcher) remove(c *conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.poller.Control(unix.EPOLL_CTL_DEL, c.socket.fd, 0, 0, 0) // it is there
+	_ = w.poller.Control(unix.EPOLL_CTL_DEL, c.socket.fd, 0, 0, 0) // c is registered
 	delete(w.conns, c.id)
 	w.open.Done()
 	if len(w.conns) == 0 {
@@ -99,7 +99,7 @@ func (w *watcher) remove(c *conn) {
 	}
 }
 
-// stop closes the connections that wait for a request, and each of the others after its present one.
+// stop closes the connections that wait for a request, and the others after their current request.
 func (w *watcher) stop() {
 	w.mu.Lock()
 	if w.poller == nil || w.stopping.Load() {
@@ -114,7 +114,7 @@ func (w *watcher) stop() {
 	}
 }
 
-// wait waits until there are no connections. When ctx ends first it closes those that are left.
+// wait waits until there are no connections. If ctx is done first, it closes the remaining ones.
 func (w *watcher) wait(ctx context.Context) error {
 	err := w.open.Wait(ctx)
 	for _, c := range w.all() {
@@ -147,7 +147,7 @@ func (w *watcher) serve() {
 			runtime.Gosched()
 		}
 		if errno != 0 && errno != unix.EINTR {
-			// There is no way to go on, and none to get here but a fault of this package.
+			// The loop cannot go on. Only a bug in this package leads here.
 			panic(os.NewSyscallError("epoll_wait", errno))
 		}
 		for _, event := range w.events[:max(n, 0)] {
@@ -158,7 +158,7 @@ func (w *watcher) serve() {
 	}
 }
 
-// watcherLabel shows in profiles of goroutines.
+// watcherLabel labels the goroutine in profiles.
 var watcherLabel = pprof.WithLabels(context.Background(), pprof.Labels("myriad", "watcher"))
 
 func eventsOf(kernel uint32) (e events) {
@@ -178,7 +178,7 @@ func eventsOf(kernel uint32) (e events) {
 	return e
 }
 
-// conn returns nil if the event is about a connection that has been removed.
+// conn returns the connection of event, or nil if it has been removed.
 func (w *watcher) conn(event unix.EpollEvent) *conn {
 	id := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32
 	if id == 0 {
@@ -196,14 +196,14 @@ func (w *watcher) ended() bool {
 	return w.stopping.Load() && len(w.conns) == 0
 }
 
-// handover is the listener from which net/http accepts the connections that it is to serve.
+// handover is a listener from which net/http accepts the connections handed over to it.
 type handover struct {
 	conns chan net.Conn
 	once  sync.Once
 	done  chan struct{}
 }
 
-// give leaves a connection to net/http.
+// give hands a connection over to net/http.
 func (h *handover) give(c net.Conn) {
 	select {
 	case h.conns <- c:
