@@ -10,27 +10,26 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Publisher sends messages to the nodes of a cluster. It is for the packages of adapters. It is safe for concurrent use.
+// Publisher sends messages to the nodes of a cluster. Adapter packages implement it. It is safe for concurrent use.
 type Publisher interface {
-	// Publish sends m. A nil error means that the backend has taken it. It returns at the latest when ctx ends.
+	// Publish sends m. It returns nil when the backend has accepted m. It returns no later than when ctx is done.
 	Publish(ctx context.Context, m *adapter.Message) error
 }
 
-// PublisherFunc is a Publisher that is a function.
+// PublisherFunc is an adapter to use a function as a Publisher.
 type PublisherFunc func(ctx context.Context, m *adapter.Message) error
 
 // Publish calls f.
 func (f PublisherFunc) Publish(ctx context.Context, m *adapter.Message) error { return f(ctx, m) }
 
-// Emitter is a selection of sockets of a namespace, on all nodes of a cluster, with what is to happen to a packet on its
-// way. It is an immutable value: every method that refines it returns a new one, so that an Emitter can be kept,
-// shared and used from any number of goroutines.
+// Emitter is a selection of sockets of a namespace on all nodes of a cluster, together with flags for the packets. It is an
+// immutable value: each refining method returns a new Emitter. An Emitter is safe for concurrent use.
 //
-// Without a room it selects all sockets of the namespace; with rooms, the sockets that are in any of them, each once;
-// always without those that are in a room of Except. The id of a socket is the name of a room with that one socket in it.
+// Without rooms it selects all sockets of the namespace; with rooms, all sockets in any of the rooms, each once. Sockets in
+// a room of Except are left out. To select a single socket, use its id as the room.
 //
-// Operations wait until the backend has taken the message, not for nodes or clients. They return what the backend has
-// to say, or the error of the context; a message may have been sent nevertheless.
+// Operations wait until the backend has accepted the message. They do not wait for nodes or clients. They return the
+// backend's error or the cause of the context; the message may have been sent nevertheless.
 type Emitter struct {
 	publisher Publisher
 	ctx       context.Context
@@ -38,12 +37,13 @@ type Emitter struct {
 	opts      adapter.Options
 }
 
-// New returns an Emitter for all sockets of the namespace "/". Applications get one from the package of their adapter.
+// New returns an Emitter for all sockets of the namespace "/". Applications call NewEmitter of their adapter package
+// instead.
 func New(p Publisher) Emitter {
 	return Emitter{publisher: p, ctx: context.Background(), namespace: "/"}
 }
 
-// Of returns an Emitter for the same selection in another namespace. A leading slash that is missing is added.
+// Of returns an Emitter for the same selection in another namespace. It adds a missing leading slash.
 func (e Emitter) Of(namespace string) Emitter {
 	if !strings.HasPrefix(namespace, "/") {
 		namespace = "/" + namespace
@@ -52,7 +52,8 @@ func (e Emitter) Of(namespace string) Emitter {
 	return e
 }
 
-// WithContext returns an Emitter whose operations end with ctx. Without a deadline in it, each ends after 10 s.
+// WithContext returns an Emitter whose operations end when ctx is done. If ctx has no deadline, each operation is limited
+// to 10 s.
 func (e Emitter) WithContext(ctx context.Context) Emitter {
 	e.ctx = ctx
 	return e
@@ -64,31 +65,31 @@ func (e Emitter) To(rooms ...string) Emitter {
 	return e
 }
 
-// In is another word for To.
+// In is a synonym of To.
 func (e Emitter) In(rooms ...string) Emitter { return e.To(rooms...) }
 
-// Except leaves out the sockets that are in any of rooms.
+// Except excludes the sockets in any of rooms.
 func (e Emitter) Except(rooms ...string) Emitter {
 	e.opts.Except = append(slices.Clip(e.opts.Except), rooms...)
 	return e
 }
 
-// Volatile drops the packet for clients that cannot be written to at once.
+// Volatile drops the packet for clients that cannot receive it immediately.
 func (e Emitter) Volatile() Emitter {
 	e.opts.Flags.Volatile = true
 	return e
 }
 
-// Compress says whether transports may compress the packet, which is the default.
+// Compress sets whether transports may compress the packet. The default is true.
 func (e Emitter) Compress(compress bool) Emitter {
 	e.opts.Flags.NoCompress = !compress
 	return e
 }
 
-// Emit sends an event to the selected sockets. Arguments are encoded as [parser.AppendArgs] does; byte slices anywhere in
-// them become binary attachments. They are not kept. Acknowledgements are not supported.
+// Emit sends an event to the selected sockets. Arguments are encoded as by [parser.AppendArgs]; byte slices anywhere in
+// them become binary attachments. Emit does not retain args. Acknowledgements are not supported.
 //
-// It returns a *[parser.ReservedEventError], an error of the encoding, or one of the backend.
+// It returns a *[parser.ReservedEventError], an encoding error, or an error of the backend.
 func (e Emitter) Emit(event string, args ...any) error {
 	if parser.ReservedEvent(event) {
 		return &parser.ReservedEventError{Event: event}
@@ -96,12 +97,12 @@ func (e Emitter) Emit(event string, args ...any) error {
 	return e.publishEvent(&adapter.Message{Type: adapter.MessageBroadcast, Options: e.opts}, event, args)
 }
 
-// SocketsJoin puts the selected sockets into rooms.
+// SocketsJoin adds the selected sockets to rooms.
 func (e Emitter) SocketsJoin(rooms ...string) error {
 	return e.publish(&adapter.Message{Type: adapter.MessageSocketsJoin, Options: e.opts, Rooms: rooms})
 }
 
-// SocketsLeave takes the selected sockets out of rooms.
+// SocketsLeave removes the selected sockets from rooms.
 func (e Emitter) SocketsLeave(rooms ...string) error {
 	return e.publish(&adapter.Message{Type: adapter.MessageSocketsLeave, Options: e.opts, Rooms: rooms})
 }
@@ -112,8 +113,8 @@ func (e Emitter) DisconnectSockets(closeConn bool) error {
 	return e.publish(&adapter.Message{Type: adapter.MessageDisconnectSockets, Options: e.opts, CloseConn: closeConn})
 }
 
-// ServerSideEmit sends an event to the nodes themselves, where OnServerEvent of the namespace receives it. The selection of
-// sockets does not matter. It returns the errors of Emit.
+// ServerSideEmit sends an event to the nodes themselves. Handlers set with the namespace's OnServerEvent receive it. The
+// selection of sockets is ignored. It returns the same errors as Emit.
 func (e Emitter) ServerSideEmit(event string, args ...any) error {
 	if parser.ReservedServerEvent(event) {
 		return &parser.ReservedEventError{Event: event}
@@ -130,7 +131,7 @@ func (e Emitter) publishEvent(m *adapter.Message, event string, args []any) erro
 	return e.publish(m)
 }
 
-// publishTimeout is how long an operation takes at most if its context has no deadline.
+// publishTimeout limits an operation whose context has no deadline.
 const publishTimeout = 10 * time.Second
 
 func (e Emitter) publish(m *adapter.Message) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// A job tells the clients of a cluster, whose nodes may be in Go or Node.js, that it is done.
+// A job notifies a user's clients that it is done. The nodes of the cluster may run Go or Node.js.
 func Example() {
 	client := goredis.NewClient(&goredis.Options{Addr: "localhost:6379"})
 	defer client.Close()
@@ -23,7 +23,7 @@ func Example() {
 	}
 }
 
-// Emitters are values: what is refined is not changed.
+// Emitters are immutable: refining one returns a new value.
 func ExampleEmitter() {
 	e := printing()
 	staff := e.Of("/admin").To("staff")
@@ -49,7 +49,7 @@ func ExampleEmitter_WithContext() {
 	// / {"packet":["reload","prices"]}
 }
 
-// printing returns an emitter that prints what it would send.
+// printing returns an emitter that prints messages instead of sending them.
 func printing() emitter.Emitter {
 	return emitter.New(emitter.PublisherFunc(func(_ context.Context, m *adapter.Message) error {
 		fmt.Printf("%s %s\n", m.Namespace, m.AppendData(nil))

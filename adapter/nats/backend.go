@@ -11,7 +11,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// backend is that of a namespace.
+// backend is the backend of a namespace.
 type backend struct {
 	conn      *nats.Conn
 	member    *subscribe.Member
@@ -36,7 +36,7 @@ func (b *backend) Start(n adapter.Node) {
 	b.member.Join(owner{n, b.publisher}, b.subjects.all(), b.subjects.node(n.UID()))
 }
 
-// owner is a node that knows the parts of its messages, too.
+// owner is a node that also recognizes parts of its own messages.
 type owner struct {
 	adapter.Node
 	publisher *publisher
@@ -51,7 +51,7 @@ func (b *backend) handleAll(batch []subscribe.Message) {
 	}
 }
 
-// handle takes what has come on any subject.
+// handle handles a message on any subject.
 func (b *backend) handle(payload []byte) {
 	now := time.Now()
 	b.parts.expire(now)

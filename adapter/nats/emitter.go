@@ -10,11 +10,11 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// NewEmitter returns an emitter that reaches the nodes of New with the same Prefix and SubscriptionMode. Of the options,
-// the others do not matter; o may be nil. It panics if New would.
+// NewEmitter returns an emitter for the nodes that use New with the same Prefix and SubscriptionMode. The other options are
+// ignored; o may be nil. NewEmitter panics if New would.
 //
-// Operations wait for an answer of the server. If there is none in time, because the connection is lost, say, the
-// message may still be sent later, up to nats.ReconnectBufSize.
+// Operations wait for the server to confirm. If it does not confirm in time, for example because the connection is down, the
+// message may still be sent later from the client's buffer of nats.ReconnectBufSize bytes.
 func NewEmitter(conn *nats.Conn, o *Options) emitter.Emitter {
 	opts := o.withDefaults()
 	var mu sync.Mutex

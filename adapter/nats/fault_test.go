@@ -291,7 +291,7 @@ func TestClosedConnection(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.conns[0].Close()
-	f.awaitLog(t, "connection closed for good")
+	f.awaitLog(t, "connection closed permanently")
 	f.servesItself(t)
 	adaptertest.Eventually(t, func() string {
 		if s := f.nodes[0].Stats(); s.Failed == 0 || s.Lost != 1 {

@@ -6,15 +6,16 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
+// Options configures the adapters returned by New. The zero value selects the defaults. An option that must be the same on
+// all nodes says so.
 type Options struct {
-	// Prefix is what all subjects begin with: one or more tokens, with dots between them. "" means "myriad". Nodes must
-	// agree on it.
+	// Prefix is the prefix of all subjects: one or more tokens, separated by dots. "" means "myriad". It must be the same
+	// on all nodes.
 	Prefix string
-	// SubscriptionMode says which rooms have a subject of their own. "" means adapter.Dynamic. Nodes must agree on
-	// it.
+	// SubscriptionMode selects the rooms that have their own subject. "" means adapter.Dynamic. It must be the same on
+	// all nodes.
 	SubscriptionMode adapter.SubscriptionMode
-	// ClusterOptions are those of every adapter for a cluster. If Heartbeat is nil, its defaults are used.
+	// ClusterOptions holds the options common to all cluster adapters. A nil Heartbeat selects its defaults.
 	adapter.ClusterOptions
 }
 
@@ -29,14 +30,14 @@ func (o *Options) withDefaults() Options {
 		c.Prefix = defaultPrefix
 	}
 	if !validPrefix(c.Prefix) {
-		panic("nats: prefix is no subject: " + c.Prefix)
+		panic("nats: invalid Prefix: " + c.Prefix)
 	}
 	c.SubscriptionMode = c.SubscriptionMode.WithDefault()
 	return c
 }
 
-// New returns a factory for the adapters of one server. o may be nil. It panics if the prefix is no subject or the mode
-// is none. conn remains the application's, which closes it after the server.
+// New returns a factory for the adapters of one server. o may be nil. New panics if the prefix is not a valid subject or
+// the subscription mode is unknown. The application owns conn and closes it after the server.
 func New(conn *nats.Conn, o *Options) adapter.Factory {
 	opts := o.withDefaults()
 	r := newReceiver(conn, &opts)

@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	// partPatience is how long the next part of a message may take to come.
+	// partPatience is the maximum time between two parts of a message.
 	partPatience = 30 * time.Second
-	// maxPartBytes bounds the incomplete messages that are kept for a namespace.
+	// maxPartBytes is the maximum size of the incomplete messages of a namespace.
 	maxPartBytes = 2 * adapter.MaxMessageBytes
-	// partialSize is what an incomplete message takes beside its bytes.
+	// partialSize is the estimated overhead of an incomplete message, in bytes.
 	partialSize = 256
 )
 
-// parts puts messages together that came in parts. It is for one goroutine at a time.
+// parts assembles messages from their parts. It is not safe for concurrent use.
 type parts struct {
 	bySender map[[senderSize]byte]*partial
 	bytes    int
-	looked   time.Time // when expire looked last
+	looked   time.Time // the last check by expire
 }
 
-// partial is a message of which parts are missing. A sender has one at a time.
+// partial is an incomplete message. A sender has at most one at a time.
 type partial struct {
 	number uint32
 	total  int
@@ -34,8 +34,8 @@ type partial struct {
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", adapter.ErrMalformed, what) }
 
-// add returns the message that a part has completed, or nil. Parts whose beginning has not been seen are
-// ignored: the subscription may have been made meanwhile.
+// add adds a part and returns the message if it is complete, or nil. Without the first part of a message, add ignores the
+// others: the subscription may have begun in between.
 func (p *parts) add(part []byte, now time.Time) (whole []byte, err error) {
 	if len(part) <= partHead {
 		return nil, malformed("short part")
@@ -85,7 +85,7 @@ func (p *parts) drop(sender [senderSize]byte) {
 	}
 }
 
-// expire drops messages whose next part has not come in time. It may be called often.
+// expire drops messages whose next part is overdue. It is cheap to call often.
 func (p *parts) expire(now time.Time) {
 	if len(p.bySender) == 0 || now.Sub(p.looked) < time.Second {
 		return

@@ -15,16 +15,16 @@ import (
 // ErrTooLarge is returned for a request that is too large for other nodes to accept.
 var ErrTooLarge = errors.New("nats: message to other nodes is too large")
 
-// A message that is larger than the server takes at once is sent in parts. A part is partMark, which no
-// message begins with, then who sends it, the number of the message, the length of the message and the offset of
-// this part in it, all of them big-endian, and a piece of the message.
+// A message larger than the server's max_payload is sent in parts. A part consists of partMark, which begins no message, the
+// id of the sender, the number of the message, the length of the message, the offset of the part, and a piece of the
+// message. Integers are big-endian.
 const (
 	partMark   = 0
 	senderSize = 8
 	partHead   = 1 + senderSize + 4 + 4 + 4
 )
 
-// unknownPayload is what every server is taken to accept at once as long as none has said what it does.
+// unknownPayload is the assumed max_payload, in bytes, before a server has announced its own.
 const unknownPayload = 64 << 10
 
 // publisher sends messages. It is for one goroutine at a time.
@@ -41,12 +41,12 @@ func newPublisher(conn *nats.Conn) *publisher {
 	return p
 }
 
-// isOwn reports whether a payload is a part that p has sent. It is safe to be called at any time.
+// isOwn reports whether a payload is a part that p has sent. It is safe for concurrent use.
 func (p *publisher) isOwn(payload []byte) bool {
 	return len(payload) > 0 && payload[0] == partMark && bytes.HasPrefix(payload[1:], p.sender[:])
 }
 
-// encode returns m as publish takes it, or ErrTooLarge, wrapped.
+// encode encodes m for publish. Its error wraps ErrTooLarge.
 func encode(m *adapter.Message) ([]byte, error) {
 	payload := m.Append(nil)
 	if len(payload) > adapter.MaxMessageBytes {
@@ -55,7 +55,7 @@ func encode(m *adapter.Message) ([]byte, error) {
 	return payload, nil
 }
 
-// publish sends a message, in parts if need be. An error means that it does not arrive.
+// publish sends a message, in parts if necessary. After an error, the message does not arrive.
 func (p *publisher) publish(subject string, payload []byte) error {
 	limit := int(p.conn.MaxPayload())
 	if limit <= 0 {
@@ -82,7 +82,7 @@ func (p *publisher) publish(subject string, payload []byte) error {
 	return nil
 }
 
-// appendPartHead appends what a part of the present message begins with.
+// appendPartHead appends the header of a part of the current message.
 func (p *publisher) appendPartHead(dst []byte, total, offset int) []byte {
 	dst = append(append(dst, partMark), p.sender[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, p.number)

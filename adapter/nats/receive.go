@@ -10,19 +10,19 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// feedSize is the number of messages that the client may hand over faster than they are put into queues.
+// feedSize is the capacity of the channel that the client delivers to, in messages.
 const feedSize = 1 << 15
 
 var (
-	errClosed       = errors.New("connection closed for good")
+	errClosed       = errors.New("connection closed permanently")
 	errDisconnected = errors.New("not connected")
 )
 
-// driver implements subscribe.Driver over the connection of the application, which connects anew by itself.
+// driver implements subscribe.Driver over the application's connection, which reconnects by itself.
 type driver struct{ conn *nats.Conn }
 
 func newReceiver(conn *nats.Conn, o *Options) *subscribe.Receiver {
-	// The client drops what is not taken from it at once, whether there is room or not.
+	// A wait for room would be useless: meanwhile the client drops messages.
 	return subscribe.New(driver{conn}, subscribe.Options{
 		Backend: "NATS", Logger: o.Logger, MaxPendingBytes: o.MaxPendingBytes, Patience: -1,
 	})
@@ -44,7 +44,7 @@ func (d driver) Open(_ context.Context, _ string, f *subscribe.Feed) (subscribe.
 	return c, nil
 }
 
-// why returns why the client is not connected.
+// why returns an error that explains why the client is not connected.
 func (d driver) why() error {
 	err := errDisconnected
 	if d.conn.IsClosed() {
@@ -56,8 +56,8 @@ func (d driver) why() error {
 	return fmt.Errorf("nats: %w", err)
 }
 
-// conn implements subscribe.Conn. All subjects come by one channel, so that what another node publishes is handled in that
-// order, whatever the subjects.
+// conn implements subscribe.Conn. All subjects share one Go channel, so messages of another node stay in order across
+// subjects.
 type conn struct {
 	driver
 	feed     *subscribe.Feed
@@ -84,7 +84,7 @@ func (c *conn) Subscribe(ctx context.Context, names []string) error {
 	return nil
 }
 
-// flush waits until the server has processed what was sent, or until ctx ends, which the client does not heed while it
+// flush waits until the server has processed all earlier writes or ctx is done. The client itself ignores ctx while it
 // writes.
 func flush(ctx context.Context, conn *nats.Conn) error {
 	return within(ctx, func() error { return conn.FlushWithContext(ctx) })
@@ -101,18 +101,18 @@ func (c *conn) Unsubscribe(_ context.Context, names []string) error {
 	return nil
 }
 
-// Ping implements subscribe.Conn: the client looks after its connection itself.
+// Ping implements subscribe.Conn. It sends nothing, because the client monitors its connection itself.
 func (c *conn) Ping(context.Context) error {
 	c.feed.Heard()
 	return nil
 }
 
-// Close implements subscribe.Conn. The connection remains the application's.
+// Close implements subscribe.Conn. It leaves the application's connection open.
 func (c *conn) Close() {
 	for _, s := range c.subs {
-		_ = s.Unsubscribe() // it fails if the connection is closed
+		_ = s.Unsubscribe() // fails if the connection is closed
 	}
-	c.conn.RemoveStatusListener(c.statuses) // which ends Receive
+	c.conn.RemoveStatusListener(c.statuses) // ends Receive
 }
 
 // Receive implements subscribe.Conn.
@@ -123,7 +123,7 @@ func (c *conn) Receive() error {
 		case m := <-c.messages:
 			c.received(m, dropped)
 		case <-c.statuses:
-			for len(c.messages) > 0 { // that came before
+			for len(c.messages) > 0 { // received before the change of status
 				c.received(<-c.messages, dropped)
 			}
 			return c.why()
@@ -131,7 +131,7 @@ func (c *conn) Receive() error {
 	}
 }
 
-// received passes a message on, and how many the client had to drop.
+// received passes on a message and the number of messages that the client has dropped.
 func (c *conn) received(m *nats.Msg, dropped map[*nats.Subscription]int) {
 	name := m.Sub.Subject
 	c.feed.Received(subscribe.Message{Name: name, Payload: m.Data})
@@ -141,7 +141,7 @@ func (c *conn) received(m *nats.Msg, dropped map[*nats.Subscription]int) {
 	}
 }
 
-// within returns what f returns, or the context's error when ctx ends first.
+// within calls f and returns its error, or the cause of ctx if ctx is done first.
 func within(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()

@@ -8,13 +8,13 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// subjects are those of a namespace. What is for one of several sends of messages is:
+// subjects builds the subjects of a namespace:
 //
 //	PREFIX.NAMESPACE.all        all nodes
 //	PREFIX.NAMESPACE.node.UID   one node
 //	PREFIX.NAMESPACE.room.ROOM  the nodes that have the room
 type subjects struct {
-	base string // with a dot behind it
+	base string // ends with a dot
 	mode adapter.SubscriptionMode
 }
 
@@ -26,8 +26,7 @@ func (s subjects) all() string             { return s.base + "all" }
 func (s subjects) node(uid string) string  { return s.base + "node." + token(uid) }
 func (s subjects) room(name string) string { return s.base + "room." + token(name) }
 
-// of returns the subject for m. What selects the sockets of one room, and asks for no answer, is for the nodes that
-// have it.
+// of returns the subject for m. A message to one room that expects no answer goes only to the nodes that have the room.
 func (s subjects) of(m *adapter.Message) string {
 	if m.To != "" {
 		return s.node(m.To)
@@ -38,12 +37,11 @@ func (s subjects) of(m *adapter.Message) string {
 	return s.all()
 }
 
-// maxToken is the length of the longest token that is made of a name as it is, in bytes. A server takes 4096 bytes
-// for a whole command unless it is told otherwise.
+// maxToken is the maximum length of an encoded name, in bytes. By default, a server accepts commands of up to 4096 bytes.
 const maxToken = 240
 
-// token returns a token of a subject for a name: letters, digits, "-" and "_" are as they are, and any other byte is
-// "%" and two hexadecimal digits. "%" alone is the empty name, and "~" begins the hash of a long one.
+// token encodes a name as a token of a subject. Letters, digits, "-" and "_" stay unchanged. Any other byte becomes "%" and
+// two hexadecimal digits. The empty name becomes "%", and a long name becomes "~" and its hash.
 func token(name string) string {
 	if name == "" {
 		return "%"
@@ -66,7 +64,7 @@ func token(name string) string {
 	return string(b)
 }
 
-// validPrefix reports whether subjects can begin with prefix and a dot.
+// validPrefix reports whether prefix and a dot can begin a subject.
 func validPrefix(prefix string) bool {
 	if len(prefix) > maxToken {
 		return false

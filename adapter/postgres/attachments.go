@@ -14,22 +14,22 @@ import (
 )
 
 const (
-	// maxAttachments is the number of attachments that are fetched at once.
+	// maxAttachments is the maximum number of attachments per query.
 	maxAttachments = 16
-	// fetchTimeout is how long that may take.
+	// fetchTimeout is the time limit for fetching attachments, over both attempts.
 	fetchTimeout = 5 * time.Second
 )
 
-var errNoAttachment = errors.New("postgres: attachment is not there, or too long")
+var errNoAttachment = errors.New("postgres: attachment is missing or too long")
 
-// arrival is a message, or refers to one in the table.
+// arrival is a message or a reference to one in the table.
 type arrival struct {
 	payload    []byte
 	attachment int64
 	referred   bool
 }
 
-// handle takes what has been notified. Messages that have come behind one that is in the table wait for it.
+// handle handles notifications in order. A message in the table is fetched before later messages are handled.
 func (b *backend) handle(batch []subscribe.Message) {
 	arrivals := make([]arrival, 0, len(batch))
 	for i := range batch {
@@ -37,7 +37,7 @@ func (b *backend) handle(batch []subscribe.Message) {
 	}
 	var payloads map[int64][]byte
 	var err error
-	fetched := 0 // those before it are in payloads
+	fetched := 0 // attachments of arrivals before this index have been fetched
 	for i, a := range arrivals {
 		if a.referred && i >= fetched {
 			var ids []int64
@@ -63,7 +63,7 @@ func (b *backend) handle(batch []subscribe.Message) {
 	}
 }
 
-// look appends what a notification stands for, if that is for this node.
+// look appends the message or reference in a notification if it is for this node.
 func (b *backend) look(arrivals []arrival, payload []byte) []arrival {
 	ref, ok, err := decodeReference(payload)
 	switch {
@@ -71,7 +71,7 @@ func (b *backend) look(arrivals []arrival, payload []byte) []arrival {
 		b.node.Receive(nil, err)
 	case ok && ref.uid == b.uid:
 	case ok && ref.kind.IsResponse() && !b.node.Awaits(""):
-		// It is for another node, but shows that its sender is there.
+		// The answer is for another node, but it shows that its sender is alive.
 		b.node.Receive(&adapter.Message{Type: ref.kind, UID: ref.uid}, nil)
 	default:
 		return append(arrivals, arrival{payload: payload, attachment: ref.id, referred: ok})
@@ -79,7 +79,7 @@ func (b *backend) look(arrivals []arrival, payload []byte) []arrival {
 	return arrivals
 }
 
-// fetchAll returns the attachments with these ids. It asks twice: reading changes nothing.
+// fetchAll returns the attachments with these ids. It retries once, which is safe for reading.
 func (b *backend) fetchAll(ids []int64) (payloads map[int64][]byte, err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, fetchTimeout)
 	defer cancel()

@@ -8,16 +8,16 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// backend is that of one namespace.
+// backend is the backend of a namespace.
 type backend struct {
 	*sender
 	member *subscribe.Member
 	node   adapter.Node
 
 	channel string
-	invalid error           // why channel does not serve, if it does not
-	fetch   string          // the statement that returns attachments
-	ctx     context.Context // ends when it is closed
+	invalid error           // non-nil if channel is not a valid name
+	fetch   string          // the statement that fetches attachments
+	ctx     context.Context // canceled by Close
 	stop    context.CancelFunc
 }
 
@@ -39,7 +39,7 @@ func (b *backend) Start(n adapter.Node) {
 	}
 }
 
-// Encode implements adapter.Backend. Each message has the same channel.
+// Encode implements adapter.Backend. All messages of a namespace use one channel.
 func (b *backend) Encode(m *adapter.Message) (adapter.Outgoing, error) {
 	if b.invalid != nil {
 		return adapter.Outgoing{}, b.invalid

@@ -4,46 +4,46 @@
 //	err = postgres.CreateTable(ctx, pool, nil)
 //	server := socketio.NewServer(&socketio.Options{Adapter: postgres.New(pool, nil)})
 //
-// The application keeps the pool and closes it after the server. The pool needs connections to spare: messages to other
-// nodes wait while there is none. A proxy in front of PostgreSQL must keep a client on one connection, because LISTEN needs
-// that.
+// The application owns the pool and closes it after the server. The pool needs spare connections: messages to other nodes
+// wait until one is free. A proxy in front of PostgreSQL must use session pooling, because LISTEN requires a connection of
+// its own.
 //
-// Nodes can be Node.js servers with @socket.io/postgres-adapter 0.4 or later. Processes that emit with
-// @socket.io/postgres-emitter are heard, too, although those versions of the adapter ignore them.
+// The package is compatible with @socket.io/postgres-adapter 0.4 or later. It also accepts messages of
+// @socket.io/postgres-emitter, although those versions of the adapter ignore them.
 //
 // # How messages travel
 //
-// A message is a notification on the channel of its namespace. A message that is binary, or too long for a notification, is
-// stored in a table of attachments, which [CreateTable] creates, and the notification refers to it. Each node deletes all
-// attachments that are older than [Options.CleanupInterval].
+// A message is a notification on the channel of its namespace. Binary messages and messages too long for a notification are
+// stored in a table of attachments, and the notification refers to the row. [CreateTable] creates the table. Each node
+// deletes all attachments older than [Options.CleanupInterval].
 //
-// Every node receives every message, including answers to other nodes. PostgreSQL delivers the notifications of all its
-// databases one transaction after the other, so it carries thousands of messages a second, fewer than Redis.
+// Every node receives every message, including answers to other nodes. PostgreSQL serializes the transactions that notify,
+// across all its databases. It carries thousands of messages per second, fewer than Redis.
 //
-// The name of a channel has at most 63 bytes, including "socket.io#" in front of the namespace. A namespace with a longer
-// name, or with one that is not valid UTF-8, works on this node only: its messages to other nodes fail.
+// A channel name has at most 63 bytes, including the prefix "socket.io#". If a namespace's name is longer or is not valid
+// UTF-8, the namespace works on this node only: its messages to other nodes fail.
 //
 // # Guarantees
 //
-// The sockets of this node are always served, whether PostgreSQL works or not. A message reaches another node at most once.
-// In detail:
+// Local sockets are always served, even while PostgreSQL is down. A message reaches another node at most once. In detail:
 //
-//   - A message is published once, whatever becomes of it. If PostgreSQL refuses it (the table is missing, the disk is full),
-//     only this message is lost. If the connection fails, or PostgreSQL takes longer than ten seconds, the messages under way
-//     are lost, and other connections of the pool are tested before they are used. Where connections can go silent, give the
-//     pool a PingTimeout (pool_ping_timeout): without one, each silent connection costs another ten seconds.
-//   - What waits for PostgreSQL is bounded by MaxQueuedBytes. Further messages are lost.
-//   - What one Go node sends in one namespace arrives at Go nodes in order, attachments included. Node.js nodes keep no order.
-//   - An attachment is fetched within five seconds, in two tries, or its message is lost. The messages behind it wait.
-//   - A node listens while it delivers. What waits for delivery, or for an attachment, is bounded by MaxPendingBytes. A
-//     namespace that does not keep up makes PostgreSQL wait for a second; after that, messages that find no room are lost.
-//   - A node whose listening connection is lost hears nothing until it has a new one, which it tries to get at once and then
-//     every two seconds. It notices after about ten seconds that the connection has gone silent.
-//   - A node counts until it says that it leaves, or has been silent for Heartbeat.Timeout, ten seconds by default. Requests do
-//     not wait for it any longer. Requests that remain incomplete return adapter.ErrTimeout with the answers so far.
+//   - A failed publish is never retried. If PostgreSQL rejects a message (the table is missing, the disk is full), only this
+//     message is lost. If the connection fails or PostgreSQL takes longer than ten seconds, the messages in flight are lost,
+//     and the other connections of the pool are tested before use. If connections can go silent, set the pool's PingTimeout
+//     (pool_ping_timeout): without it, each silent connection costs another ten seconds.
+//   - MaxQueuedBytes bounds the messages waiting for PostgreSQL. Further messages are lost.
+//   - Messages of one Go node in one namespace arrive at Go nodes in order, including attachments. Node.js nodes do not
+//     preserve order.
+//   - If an attachment cannot be fetched within five seconds and two attempts, its message is lost. Later messages wait.
+//   - A node listens while it delivers. MaxPendingBytes bounds the messages waiting for delivery or for an attachment. A
+//     namespace that falls behind blocks reading for up to a second; after that, messages that exceed the bound are lost.
+//   - A node that loses its listening connection receives nothing until it has a new one. It reconnects at once and then
+//     every two seconds. It detects a silent connection after about ten seconds.
+//   - A node counts until it announces that it leaves or has been silent for Heartbeat.Timeout, ten seconds by default.
+//     Requests stop waiting for it then. Incomplete requests return adapter.ErrTimeout with the answers so far.
 //   - Notifications that are not messages of a node are ignored.
 //
-// All of this is counted in the Stats of the [adapter.Cluster] that is the namespace's adapter, and logged at a bounded rate:
-// Failed counts messages that could not be published, Dropped those that found no room, Malformed those that were ignored or
-// whose attachment could not be fetched, and Lost how often the listening connection was lost.
+// The Stats of the namespace's [adapter.Cluster] count these events, and the log reports them at a bounded rate. Failed
+// counts messages that could not be published. Dropped counts messages that exceeded a bound. Malformed counts messages that
+// were ignored or whose attachment could not be fetched. Lost counts losses of the listening connection.
 package postgres

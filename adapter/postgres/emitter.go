@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// NewEmitter returns an emitter that reaches the nodes of New with the same ChannelPrefix and TableName, and those of Node.js
-// that use @socket.io/postgres-adapter. Of the options, beside these only PayloadThreshold matters; o may be nil. Node.js:
+// NewEmitter returns an emitter for the nodes that use New with the same ChannelPrefix and TableName and for Node.js servers
+// that use @socket.io/postgres-adapter. It also uses PayloadThreshold and ignores the other options; o may be nil. Node.js:
 // @socket.io/postgres-emitter.
 func NewEmitter(p *pgxpool.Pool, o *Options) emitter.Emitter {
 	s := newSender(&pool{Pool: p}, o.withDefaults())

@@ -797,7 +797,7 @@ func testCleanup(t *testing.T, server *pgtest.Server) {
 		t.Errorf("%d new attachments", n)
 	}
 	f.exec(t, "ALTER TABLE socket_io_attachments RENAME TO gone")
-	f.log.Await(t, "old attachments in PostgreSQL cannot be deleted", 4)
+	f.log.Await(t, "cannot delete old attachments in PostgreSQL", 4)
 	f.exec(t, "ALTER TABLE gone RENAME TO socket_io_attachments")
 	if err := third.Adapter.Close(t.Context()); err != nil {
 		t.Errorf("Close: %v", err)
@@ -840,7 +840,7 @@ func testNamesThatDoNotServe(t *testing.T, server *pgtest.Server) {
 			t.Errorf("%.10q: Close: %v", name, err)
 		}
 	}
-	f.log.Await(t, "does not serve as the name of a channel", 4)
+	f.log.Await(t, "does not form a valid channel name", 4)
 	f.awaitTraffic(t)
 }
 
@@ -854,7 +854,7 @@ func testEncodingOfDatabase(t *testing.T, server *pgtest.Server) {
 	for _, n := range []*adaptertest.Node{first, second} {
 		awaitNodes(t, n, 2)
 	}
-	f.log.Await(t, "PostgreSQL does not listen to a channel", 4)
+	f.log.Await(t, "PostgreSQL rejected the name of a channel", 4)
 }
 
 // TestCloseWithoutPostgreSQL makes and closes an adapter that never gets a connection.

@@ -16,15 +16,15 @@ import (
 
 // Limits of PostgreSQL.
 const (
-	// maxPayload is the size of the longest notification.
+	// maxPayload is the maximum size of a notification, in bytes.
 	maxPayload = 7999
-	// maxChannel is the length of the longest name of a channel. LISTEN cuts longer ones off, and NOTIFY refuses them.
+	// maxChannel is the maximum length of a channel name, in bytes. LISTEN truncates longer names, and NOTIFY rejects them.
 	maxChannel = 63
 )
 
-var errChannel = errors.New("postgres: the name of the namespace does not serve as the name of a channel")
+var errChannel = errors.New("postgres: namespace does not form a valid channel name")
 
-// checkChannel returns errChannel for the name of a channel that PostgreSQL does not take.
+// checkChannel returns an error that wraps errChannel if PostgreSQL does not accept name as a channel.
 func checkChannel(name string) error {
 	if len(name) > maxChannel || !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0 {
 		return fmt.Errorf("%w: %.100q", errChannel, name)
@@ -32,15 +32,15 @@ func checkChannel(name string) error {
 	return nil
 }
 
-// encode returns m as JSON, if that fits into a notification of the size threshold, and otherwise as MessagePack, for the
-// table. The first byte of JSON is "{", which is none of MessagePack.
+// encode returns m as JSON if it fits into a notification of at most threshold bytes, or else as MessagePack for the table.
+// JSON begins with "{"; MessagePack does not.
 func encode(m *adapter.Message, threshold int) []byte {
 	payload := m.Append(nil)
 	if payload[0] != '{' {
 		return payload
 	}
 	if !utf8.Valid(payload) {
-		// What clients send need not be UTF-8. PostgreSQL takes nothing else.
+		// Data of clients may not be UTF-8. PostgreSQL requires it.
 		payload = bytes.ToValidUTF8(payload, []byte("\ufffd"))
 	}
 	if len(payload) > min(threshold, maxPayload) {
@@ -49,10 +49,10 @@ func encode(m *adapter.Message, threshold int) []byte {
 	return payload
 }
 
-// isNotification reports whether encode has returned JSON.
+// isNotification reports whether payload, a result of encode, is JSON.
 func isNotification(payload []byte) bool { return payload[0] == '{' }
 
-// appendReferenceHead appends what is notified of an attachment up to its id, which `"}` is to follow.
+// appendReferenceHead appends the notification for an attachment up to its id. The caller adds the id and `"}`.
 func appendReferenceHead(dst []byte, uid string, kind adapter.MessageType) []byte {
 	dst = jsontext.AppendString(append(dst, `{"uid":`...), uid)
 	dst = strconv.AppendUint(append(dst, `,"type":`...), uint64(kind), 10)
@@ -61,15 +61,15 @@ func appendReferenceHead(dst []byte, uid string, kind adapter.MessageType) []byt
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", adapter.ErrMalformed, what) }
 
-// reference stands for a message that is in the table.
+// reference refers to a message in the table.
 type reference struct {
 	uid  string
-	kind adapter.MessageType // 0 if it does not say, or something unknown
+	kind adapter.MessageType // 0 if absent or unknown
 	id   int64
 }
 
-// decodeReference decodes a notification that refers to an attachment. ok is false if it is a message itself. An error is
-// adapter.ErrMalformed, wrapped.
+// decodeReference decodes a notification that refers to an attachment. ok is false if payload is itself a message. Errors
+// wrap adapter.ErrMalformed.
 func decodeReference(payload []byte) (ref reference, ok bool, err error) {
 	if len(payload) == 0 || payload[0] != '{' {
 		return ref, false, malformed("not an object")
@@ -96,7 +96,7 @@ func decodeReference(payload []byte) (ref reference, ok bool, err error) {
 			}
 		case "attachmentId":
 			ok = true
-			id, _ := jsontext.Name(value) // a string; a number is one, too
+			id, _ := jsontext.Name(value) // a string or a number
 			if ref.id, err = strconv.ParseInt(id, 10, 64); err != nil {
 				return ref, false, malformed("attachmentId")
 			}

@@ -11,25 +11,24 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
+// Options configures the adapters returned by New. The zero value selects the defaults. An option that must be the same on
+// all nodes says so.
 type Options struct {
-	// ChannelPrefix is what the names of all channels begin with. "" means "socket.io". Nodes must agree on it.
+	// ChannelPrefix is the prefix of all channel names. "" means "socket.io". It must be the same on all nodes.
 	// Node.js: channelPrefix.
 	ChannelPrefix string
-	// TableName is the table of attachments. It stands in statements as it is: it may begin with the name of
-	// a schema, and has quotation marks if it needs them. "" means "socket_io_attachments". Nodes must agree on it.
-	// Node.js: tableName.
+	// TableName is the table of attachments. It is inserted into statements verbatim: it may include a schema and must
+	// be quoted if necessary. "" means "socket_io_attachments". It must be the same on all nodes. Node.js: tableName.
 	TableName string
-	// PayloadThreshold is the size in bytes of the longest message that is sent without the table. Zero means 8000.
-	// PostgreSQL takes none of 8000 bytes or more, so that such messages go to the table in any case. Node.js:
-	// payloadThreshold.
+	// PayloadThreshold is the maximum size in bytes of a message sent without the table. Zero means 8000. PostgreSQL
+	// rejects notifications of 8000 bytes or more, so longer messages always use the table. Node.js: payloadThreshold.
 	PayloadThreshold int
-	// CleanupInterval is the time between two looks for attachments that are older than that, to delete them. It
-	// is to be longer than nodes may take to ask for one. Zero means 30 s. Node.js: cleanupInterval.
+	// CleanupInterval is both the interval between deletions of old attachments and the age at which they are deleted.
+	// It must be longer than the time in which nodes fetch attachments. Zero means 30 s. Node.js: cleanupInterval.
 	CleanupInterval time.Duration
 
-	// ClusterOptions are those of every adapter for a cluster. Errors that Node.js passes to its option errorHandler are
-	// logged.
+	// ClusterOptions holds the options common to all cluster adapters. Errors that Node.js passes to its errorHandler
+	// option are logged.
 	adapter.ClusterOptions
 }
 
@@ -53,14 +52,14 @@ func (o *Options) withDefaults() *Options {
 	return &opts
 }
 
-// channel returns the channel of a namespace, with errChannel, wrapped, if PostgreSQL does not take it.
+// channel returns the channel of a namespace, and an error that wraps errChannel if PostgreSQL does not accept it.
 func (o *Options) channel(namespace string) (string, error) {
 	name := o.ChannelPrefix + "#" + namespace
 	return name, checkChannel(name)
 }
 
-// New returns a factory for adapters that speak with those of @socket.io/postgres-adapter. o may be nil. The namespaces of
-// one factory share one connection that listens, made with the configuration of the pool, apart from its connections.
+// New returns a factory for adapters compatible with @socket.io/postgres-adapter. o may be nil. The namespaces of one
+// factory share one listening connection. It uses the pool's configuration but is not part of the pool.
 func New(p *pgxpool.Pool, o *Options) adapter.Factory {
 	opts := o.withDefaults()
 	shared := &pool{Pool: p}
@@ -70,12 +69,12 @@ func New(p *pgxpool.Pool, o *Options) adapter.Factory {
 	}
 }
 
-// CreateTable creates the table of attachments, unless it is there: as Node.js, adapters do not do that themselves. Any
-// number of nodes may do it at once. o may be nil.
+// CreateTable creates the table of attachments if it does not exist. As in Node.js, adapters do not create it themselves.
+// Any number of nodes may call CreateTable at once. o may be nil.
 func CreateTable(ctx context.Context, p *pgxpool.Pool, o *Options) error {
 	table := o.withDefaults().TableName
 	err := pgx.BeginFunc(ctx, p, func(tx pgx.Tx) error {
-		// CREATE TABLE IF NOT EXISTS fails when it happens twice at a time.
+		// CREATE TABLE IF NOT EXISTS fails if two transactions execute it at once.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", table); err != nil {
 			return err
 		}

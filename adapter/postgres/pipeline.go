@@ -7,10 +7,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var errNoResult = errors.New("postgres: connection ended before the result came")
+var errNoResult = errors.New("postgres: connection ended before the result arrived")
 
-// inPipeline sends n statements in one go, each in a transaction of its own, and returns the error of each. If the connection
-// fails, those that PostgreSQL has not confirmed have an error, and conn is closed.
+// inPipeline sends n statements in one pipeline, each in its own transaction, and returns the error of each. If the
+// connection fails, unconfirmed statements have an error, and conn is closed.
 func inPipeline(ctx context.Context, conn *pgconn.PgConn, n int, send func(p *pgconn.Pipeline, i int)) []error {
 	errs := make([]error, n)
 	p := conn.StartPipeline(ctx)
@@ -27,11 +27,11 @@ func inPipeline(ctx context.Context, conn *pgconn.PgConn, n int, send func(p *pg
 			errs[i] = broken
 		}
 	}
-	_ = p.Close() // a connection that is of no use any more is closed
+	_ = p.Close() // closes conn if it is broken
 	return errs
 }
 
-// nextResult returns the error of the next statement, and why there are no more results, if so.
+// nextResult returns the error of the next statement. broken is non-nil if the connection yields no more results.
 func nextResult(p *pgconn.Pipeline) (failed, broken error) {
 	for {
 		result, err := p.GetResults()

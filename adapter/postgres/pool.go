@@ -8,17 +8,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pool is that of the application. When PostgreSQL restarts, or a proxy before it, all connections fail, and each of those that
-// are idle would take messages with it. So after the first has failed, the others are tried before they are used.
+// pool wraps the application's pool. When PostgreSQL or a proxy restarts, all connections fail, and each idle connection
+// would lose messages. So after one has failed, the others are tested before use.
 type pool struct {
 	*pgxpool.Pool
 	failed atomic.Int64 // when a connection last failed, in nanoseconds since 1970
 }
 
-// tried is the name under which a connection keeps when it was tried last.
+// tried is the key in a connection's CustomData for the time of its last test.
 const tried = "github.com/myriad-rt/myriad/adapter/postgres.tried"
 
-// acquire returns a connection that works as far as is known. The caller releases it.
+// acquire returns a connection that is not known to be broken. The caller releases it.
 func (p *pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	for {
 		conn, err := p.Pool.Acquire(ctx)
@@ -35,12 +35,12 @@ func (p *pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 			data[tried] = now
 			return conn, nil
 		}
-		conn.Release() // which closes it
+		conn.Release() // closes it
 		if ctx.Err() != nil {
 			return nil, err
 		}
 	}
 }
 
-// suspect takes note that a connection has failed.
+// suspect records that a connection has failed.
 func (p *pool) suspect() { p.failed.Store(time.Now().UnixNano()) }

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// closeTimeout is how long a farewell may take.
+	// closeTimeout is the time limit for closing a connection in an orderly way.
 	closeTimeout = time.Second
-	// cleanTimeout is the least that deleting old attachments may take.
+	// cleanTimeout is the minimum time limit for deleting old attachments.
 	cleanTimeout = 5 * time.Second
 )
 
@@ -27,8 +27,8 @@ func newReceiver(p *pool, o *Options) *subscribe.Receiver {
 	})
 }
 
-// driver implements subscribe.Driver. One connection listens to all channels. It is made with the configuration of the pool,
-// apart from its connections.
+// driver implements subscribe.Driver. One connection listens to all channels. It uses the pool's configuration but is not
+// part of the pool.
 type driver struct {
 	pool   *pool
 	opts   *Options
@@ -68,15 +68,15 @@ func (d *driver) Open(ctx context.Context, _ string, f *subscribe.Feed) (subscri
 	return c, nil
 }
 
-// conn implements subscribe.Conn. While it is open, it has old attachments deleted, too.
+// conn implements subscribe.Conn. While open, it also deletes old attachments.
 type conn struct {
 	*driver
 	feed     *subscribe.Feed
-	ctx      context.Context // ends when it is closed
+	ctx      context.Context // canceled by Close
 	stop     context.CancelFunc
 	cleaning sync.WaitGroup
 
-	// turn is taken before using, and keeps Receive from taking that again before somebody who waits for it.
+	// turn is acquired before using. It prevents Receive from acquiring using again before a waiting caller of use.
 	turn, using sync.Mutex
 	pg          *pgconn.PgConn // guarded by using
 }
@@ -89,7 +89,7 @@ func (c *conn) Receive() error {
 		c.turn.Unlock()
 		var err error
 		for err == nil {
-			err = c.pg.WaitForNotification(context.Background()) // Open has said what becomes of it
+			err = c.pg.WaitForNotification(context.Background()) // OnNotification, set by Open, receives it
 		}
 		c.using.Unlock()
 		if !pgconn.Timeout(err) {
@@ -99,11 +99,11 @@ func (c *conn) Receive() error {
 	}
 }
 
-// use calls f, which may use the connection, while Receive does not.
+// use calls f while Receive does not use the connection. f may use it.
 func (c *conn) use(f func()) {
 	c.turn.Lock()
 	defer c.turn.Unlock()
-	_ = c.pg.Conn().SetReadDeadline(time.Unix(1, 0)) // interrupts Receive, as the end of the connection does
+	_ = c.pg.Conn().SetReadDeadline(time.Unix(1, 0)) // interrupts Receive
 	c.using.Lock()
 	defer c.using.Unlock()
 	_ = c.pg.Conn().SetReadDeadline(time.Time{})
@@ -117,7 +117,7 @@ func (c *conn) Subscribe(ctx context.Context, names []string) error {
 		if errs[i] == nil {
 			c.feed.Confirmed(name)
 		} else if isAboutText(errs[i]) {
-			c.logger.Warn("PostgreSQL does not listen to a channel", "channel", name, "err", errs[i])
+			c.logger.Warn("PostgreSQL rejected the name of a channel", "channel", name, "err", errs[i])
 		}
 	}
 	return broken(errs)
@@ -128,8 +128,8 @@ func (c *conn) Unsubscribe(ctx context.Context, names []string) error {
 	return broken(c.execute(ctx, "UNLISTEN ", names))
 }
 
-// broken returns the first error that concerns the connection. Others are not to suffer from a name that does not exist in
-// the encoding of the database.
+// broken returns the first error that concerns the connection. It ignores errors about a name that the database's encoding
+// cannot represent, which must not affect other channels.
 func broken(errs []error) error {
 	for _, err := range errs {
 		if err != nil && !isAboutText(err) {
@@ -139,7 +139,7 @@ func broken(errs []error) error {
 	return nil
 }
 
-// execute executes a statement for each channel, and returns the error of each.
+// execute executes a statement for each channel and returns the error of each.
 func (c *conn) execute(ctx context.Context, statement string, channels []string) (errs []error) {
 	c.use(func() {
 		errs = inPipeline(ctx, c.pg, len(channels), func(p *pgconn.Pipeline, i int) {
@@ -170,12 +170,12 @@ func (c *conn) Close() {
 	c.use(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		_ = c.pg.Close(ctx) // it is of no use any more, whatever it says
+		_ = c.pg.Close(ctx) // the connection is discarded in any case
 	})
 	c.cleaning.Wait()
 }
 
-// clean deletes old attachments from time to time: those of all nodes.
+// clean periodically deletes old attachments of all nodes.
 func (c *conn) clean() {
 	statement := fmt.Sprintf("DELETE FROM %s WHERE created_at < now() - interval '%d milliseconds'",
 		c.opts.TableName, max(c.opts.CleanupInterval.Milliseconds(), 1))
@@ -192,7 +192,7 @@ func (c *conn) clean() {
 		_, err := c.pool.Exec(ctx, statement)
 		cancel()
 		if err != nil && !failed && c.ctx.Err() == nil {
-			c.logger.Warn("old attachments in PostgreSQL cannot be deleted", "err", err)
+			c.logger.Warn("cannot delete old attachments in PostgreSQL", "err", err)
 		}
 		failed = err != nil
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// publishTimeout is how long PostgreSQL may take for what is handed to Publish at once. What it has not confirmed then counts as
+// publishTimeout is the time limit for one call of Publish. Messages that PostgreSQL has not confirmed by then count as
 // lost.
 const publishTimeout = 10 * time.Second
 
@@ -19,7 +19,7 @@ const publishTimeout = 10 * time.Second
 type sender struct {
 	pool   *pool
 	opts   *Options
-	uid    string // EmitterUID until a node begins
+	uid    string // EmitterUID until a node sets it
 	attach string // the statement that sends an attachment
 }
 
@@ -28,21 +28,21 @@ func newSender(p *pool, o *Options) *sender {
 	return &sender{pool: p, opts: o, uid: adapter.EmitterUID, attach: attach}
 }
 
-// notify returns what sends a notification to the channel $1 as part of a SELECT. It need not outlast a crash, so that the server
-// need not wait for its disk.
+// notify returns the expressions of a SELECT that notify the channel $1. A notification need not survive a crash, so the
+// commit does not wait for the disk.
 func notify(payload string) string {
 	return "set_config('synchronous_commit', 'off', true), pg_notify($1, " + payload + ")"
 }
 
 var notifyStatement = "SELECT " + notify("$2")
 
-// encode returns m, which is for channel, as publish takes it.
+// encode encodes m for publish.
 func (s *sender) encode(m *adapter.Message, channel string) adapter.Outgoing {
 	return adapter.Outgoing{Type: m.Type, Channel: channel, Payload: encode(m, s.opts.PayloadThreshold)}
 }
 
-// publish is Backend.Publish. Each message is a transaction of its own: equal ones would be made one by PostgreSQL, and
-// one that fails would take the others with it.
+// publish implements Backend.Publish. Each message has its own transaction: within one, PostgreSQL would merge equal
+// notifications, and a failed message would abort the others.
 func (s *sender) publish(ctx context.Context, batch []adapter.Outgoing) (sent int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()

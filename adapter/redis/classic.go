@@ -23,12 +23,12 @@ type classic struct {
 	own  string // the channel of responses to this node
 }
 
-// channels are those of a namespace.
+// channels holds the channel names of a namespace.
 type channels struct {
-	broadcasts string // the channel of broadcasts, with which those of rooms begin
+	broadcasts string // the channel of broadcasts and the prefix of room channels
 	requests   string
 	responses  string
-	specific   bool // answers go to the channel of the node that asked
+	specific   bool // answers go to the channel of the requesting node
 }
 
 func newChannels(key, namespace string, specific bool) channels {
@@ -45,21 +45,21 @@ func newClassic(client redis.UniversalClient, r *subscribe.Receiver, o *Options,
 	return b
 }
 
-// owner is a node that knows its broadcasts.
+// owner is a node that recognizes its own broadcasts.
 type owner struct {
 	adapter.Node
-	head []byte // of the broadcasts of this node
+	head []byte // the first bytes of this node's broadcasts
 }
 
 // IsOwn implements subscribe.Owner.
 func (o owner) IsOwn(payload []byte) bool { return bytes.HasPrefix(payload, o.head) }
 
-// globEscaper makes of a name a pattern that matches that name only.
+// globEscaper turns a name into a pattern that matches only that name.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 func (b *classic) pattern() string { return globEscaper.Replace(b.broadcasts) + "*" }
 
-// Start implements adapter.Backend. Nodes are counted by their subscriptions to requests.
+// Start implements adapter.Backend. Nodes are counted by their subscriptions to the channel of requests.
 func (b *classic) Start(n adapter.Node) {
 	b.node, b.own = n, b.responses+n.UID()+"#"
 	b.member.Join(owner{n, broadcastHead(n.UID())}, b.requests, b.pattern(), b.responses, b.own)
@@ -91,7 +91,7 @@ func (b *classic) handle(batch []subscribe.Message) {
 	}
 }
 
-// handleBroadcast takes a message on the channel of the namespace or of a room.
+// handleBroadcast handles a message on the channel of the namespace or of a room.
 func (b *classic) handleBroadcast(channel string, payload []byte) {
 	rest, ok := strings.CutPrefix(channel, b.broadcasts)
 	if !ok {
@@ -103,7 +103,7 @@ func (b *classic) handleBroadcast(channel string, payload []byte) {
 	b.node.Receive(decodeBroadcast(payload))
 }
 
-// handleRequest takes a message on the channel of requests.
+// handleRequest handles a message on the channel of requests.
 func (b *classic) handleRequest(payload []byte) {
 	switch r, err := decodeRequest(payload, b.node.UID()); {
 	case err != nil:
@@ -115,7 +115,7 @@ func (b *classic) handleRequest(payload []byte) {
 	}
 }
 
-// handleResponse takes an answer to a node, which need not be this one.
+// handleResponse handles an answer to any node.
 func (b *classic) handleResponse(payload []byte) {
 	b.node.Receive(decodeResponse(payload, b.node.Awaits))
 }
@@ -133,7 +133,7 @@ func (c *channels) encode(m *adapter.Message) adapter.Outgoing {
 		}
 		payload = encodeRequest(m)
 	case adapter.MessageServerSideEmitResponse:
-		channel, payload = c.responses, encodeResponse(m) // whatever the options say
+		channel, payload = c.responses, encodeResponse(m) // regardless of the options
 	default:
 		if m.Type.IsResponse() {
 			channel, payload = c.ofResponse(m.To), encodeResponse(m)
@@ -158,7 +158,7 @@ func (c *channels) ofResponse(uid string) string {
 	return c.responses
 }
 
-// answerOld does what a node of an older version asks for in a form of its own.
+// answerOld handles a request in the form that older versions send.
 func (b *classic) answerOld(r *request) {
 	local := b.node.Local()
 	answer := jsontext.AppendString([]byte(`{"requestId":`), r.m.RequestID)
@@ -179,7 +179,7 @@ func (b *classic) answerOld(r *request) {
 		}
 		switch r.kind {
 		case requestJoin:
-			_ = local.Add(s, r.old.room) // who asked cannot be told more
+			_ = local.Add(s, r.old.room) // the protocol cannot report an error
 		case requestLeave:
 			local.Remove(s, r.old.room)
 		case requestDisconnect:
@@ -191,7 +191,7 @@ func (b *classic) answerOld(r *request) {
 	})
 }
 
-// allRooms returns the rooms of this node, those that are named after a socket included.
+// allRooms returns the rooms of this node, including rooms named after a socket.
 func allRooms(local *adapter.Memory) []string {
 	rooms := local.RoomNames()
 	known := make(map[string]struct{}, len(rooms))
@@ -207,7 +207,7 @@ func allRooms(local *adapter.Memory) []string {
 	return rooms
 }
 
-// value returns text with the attachments of v.
+// value returns a Value of text and the attachments of v.
 func value(text []byte, v parser.Value) parser.Value {
 	return parser.Value{Data: text, Attachments: v.Attachments}
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// What messages are published with.
+// Commands that publish a message.
 const (
 	publishCommand        = "publish"
 	shardedPublishCommand = "spublish"
 )
 
-// NewEmitter returns an emitter that reaches the nodes of New with the same Key, and those of Node.js that use
-// createAdapter. Of the options, the others do not matter; o may be nil. Node.js: @socket.io/redis-emitter.
+// NewEmitter returns an emitter for the nodes that use New with the same Key and for Node.js servers that use
+// createAdapter. The other options are ignored; o may be nil. Node.js: @socket.io/redis-emitter.
 func NewEmitter(client redis.UniversalClient, o *Options) emitter.Emitter {
 	key := o.withDefaults().Key
 	return newEmitter(client, publishCommand, func(m *adapter.Message) adapter.Outgoing {
@@ -27,9 +27,9 @@ func NewEmitter(client redis.UniversalClient, o *Options) emitter.Emitter {
 	})
 }
 
-// NewShardedEmitter returns an emitter that reaches the nodes of NewSharded with the same ChannelPrefix and
-// SubscriptionMode, and those of Node.js that use createShardedAdapter. Of the options, the others do not matter; o may be
-// nil. There is none for Node.js.
+// NewShardedEmitter returns an emitter for the nodes that use NewSharded with the same ChannelPrefix and SubscriptionMode
+// and for Node.js servers that use createShardedAdapter. The other options are ignored; o may be nil. Node.js has no
+// equivalent.
 func NewShardedEmitter(client redis.UniversalClient, o *ShardedOptions) emitter.Emitter {
 	opts := o.withDefaults()
 	return newEmitter(client, shardedPublishCommand, func(m *adapter.Message) adapter.Outgoing {

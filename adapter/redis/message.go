@@ -11,10 +11,10 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// The messages of @socket.io/redis-adapter. Broadcasts are MessagePack; the others are JSON, unless they
-// carry what clients were sent or have answered.
+// The messages of @socket.io/redis-adapter. Broadcasts are MessagePack. Other messages are JSON, unless they carry a
+// packet for clients or an acknowledgement.
 
-// The types of requests and responses.
+// Types of requests and responses.
 const (
 	requestSockets = iota
 	requestAllRooms
@@ -28,7 +28,7 @@ const (
 	responseAck
 )
 
-// pack returns a JSON text with placeholders for the attachments of v as MessagePack.
+// pack converts text to MessagePack. text is JSON with placeholders for the attachments of v.
 func pack(text []byte, v parser.Value) []byte {
 	size := len(text)
 	for _, a := range v.Attachments {
@@ -43,10 +43,10 @@ func appendPacket(dst []byte, m *adapter.Message) []byte {
 	return append(dst, '}')
 }
 
-// texts are the buffers for what pack converts.
+// texts holds buffers for the input of pack.
 var texts bufpool.Pool
 
-// broadcastHead returns the first bytes of the broadcasts of a node.
+// broadcastHead returns the first bytes of a node's broadcasts.
 func broadcastHead(uid string) []byte {
 	return msgpack.AppendString(msgpack.AppendArrayHead(nil, 3), uid)
 }
@@ -130,10 +130,11 @@ func encodeResponse(m *adapter.Message) []byte {
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", adapter.ErrMalformed, what) }
 
-// maxDepth is the number of levels to which a broadcast may be nested.
+// maxDepth is the maximum nesting depth of a broadcast.
 const maxDepth = 1000
 
-// decodeBroadcast decodes a message of the form [uid, packet, opts]. Of the event it makes a text, without looking at what is in it.
+// decodeBroadcast decodes a message of the form [uid, packet, opts]. It converts the event to text without interpreting its
+// arguments.
 func decodeBroadcast(payload []byte) (*adapter.Message, error) {
 	if len(payload) > adapter.MaxMessageBytes {
 		return nil, malformed("too long")
@@ -180,7 +181,7 @@ type reader struct {
 	data []byte
 }
 
-// packet reads the packet of a broadcast. One without a namespace is one of "/".
+// packet reads the packet of a broadcast. The namespace defaults to "/".
 func (r *reader) packet(m *adapter.Message) error {
 	head, err := r.Next()
 	if err != nil || head.Kind != msgpack.Map {
@@ -218,7 +219,7 @@ func (r *reader) packet(m *adapter.Message) error {
 	return nil
 }
 
-// whole reads a value with everything in it. raw is its bytes and t what it begins with.
+// whole reads a complete value. t is its first token and raw its encoding.
 func (r *reader) whole() (t msgpack.Token, raw []byte, err error) {
 	start := r.Pos()
 	if t, err = r.Next(); err == nil && (t.Kind == msgpack.Array || t.Kind == msgpack.Map) {
@@ -231,7 +232,7 @@ func (r *reader) whole() (t msgpack.Token, raw []byte, err error) {
 	return t, r.data[start:r.Pos()], nil
 }
 
-// text returns the string that begins with t, or "" if it is none.
+// text returns the string of t, or "" if t is not a string.
 func text(t msgpack.Token) string {
 	if t.Kind != msgpack.String {
 		return ""
@@ -239,7 +240,7 @@ func text(t msgpack.Token) string {
 	return string(t.Bytes)
 }
 
-// setPacket sets the event and the namespace of m. A packet without a namespace is one of "/".
+// setPacket sets the event and the namespace of m. The namespace defaults to "/".
 func setPacket(m *adapter.Message, packet parser.Value) error {
 	var ok bool
 	if m.Value, m.Namespace, ok = adapter.DecodeEvent(packet); !ok {
@@ -255,21 +256,21 @@ func setPacket(m *adapter.Message, packet parser.Value) error {
 type request struct {
 	kind int
 	m    *adapter.Message
-	// old is set for what only older nodes ask, or ask in this way.
+	// old is set for requests in the form that older versions send.
 	old *oldRequest
 }
 
 // oldRequest concerns one socket.
 type oldRequest struct{ socket, room string }
 
-// fields are the members of a request or response that were there; the others are nil.
+// fields holds the members of a request or response. Absent members are nil or empty.
 type fields struct {
 	kind                                              int
 	uid, requestID, sid, room                         string
 	opts, rooms, closed, data, packet, sockets, count []byte
 }
 
-// decodeFields reads an object. It returns no error for what is not there or has another type than it should.
+// decodeFields reads an object. Absent members and members of the wrong type are not errors.
 func decodeFields(text []byte) (f fields, err error) {
 	r, ok := jsontext.Read(text, '{')
 	if !ok {
@@ -312,7 +313,7 @@ func decodeFields(text []byte) (f fields, err error) {
 	}
 }
 
-// decodeRequest decodes a request. Those of the node with the id own are not looked into.
+// decodeRequest decodes a request. It decodes only the fields of a request sent by the node with the id own.
 func decodeRequest(payload []byte, own string) (*request, error) {
 	v, err := adapter.DecodeValue(payload)
 	if err != nil {
@@ -373,12 +374,12 @@ func (r *request) decode(f *fields, v parser.Value) error {
 	if (m.Type == adapter.MessageFetchSockets || m.Type == adapter.MessageBroadcast) && m.RequestID == "" {
 		return malformed("no request id")
 	}
-	// Node.js does not heed the flags of requests.
+	// Node.js ignores the flags of requests.
 	m.Options.Flags = adapter.Flags{Timeout: m.Options.Flags.Timeout}
 	return nil
 }
 
-// decodeResponse decodes an answer, or returns nil if awaited says that its request is none of this node.
+// decodeResponse decodes an answer. It returns nil if awaited reports false for the request.
 func decodeResponse(payload []byte, awaited func(requestID string) bool) (*adapter.Message, error) {
 	v, err := adapter.DecodeValue(payload)
 	if err != nil {
@@ -395,7 +396,7 @@ func decodeResponse(payload []byte, awaited func(requestID string) bool) (*adapt
 	var ok bool
 	switch f.kind {
 	case -1:
-		// An answer without sockets is one from a node that has none.
+		// A node without sockets omits the member.
 		m.Type = adapter.MessageFetchSocketsResponse
 		if f.sockets == nil {
 			return m, nil

@@ -8,40 +8,42 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
+// Options configures the adapters returned by New. The zero value selects the defaults. An option that must be the same on
+// all nodes says so.
 type Options struct {
-	// Key is what the names of all channels begin with. "" means "socket.io". Nodes must agree on it.
+	// Key is the prefix of all channel names. "" means "socket.io". It must be the same on all nodes.
 	// Node.js: key.
 	Key string
-	// SpecificResponseChannel sends answers to the node that asked only, instead of to all nodes. Node.js:
+	// SpecificResponseChannel sends answers only to the requesting node instead of to all nodes. Node.js:
 	// publishOnSpecificResponseChannel.
 	SpecificResponseChannel bool
 
-	// ClusterOptions are those of every adapter for a cluster. Heartbeat is not used.
+	// ClusterOptions holds the options common to all cluster adapters. Heartbeat is not used.
 	adapter.ClusterOptions
 }
 
-// SubscriptionMode says which rooms have a channel of their own. Nodes must agree on it.
+// SubscriptionMode selects the rooms that have their own channel. It must be the same on all nodes.
 type SubscriptionMode = adapter.SubscriptionMode
 
 const (
-	// Dynamic gives one to each room, except those that are named after a socket.
+	// Dynamic uses a channel for each room, except rooms named after a socket.
 	Dynamic = adapter.Dynamic
-	// DynamicPrivate gives one to each room.
+	// DynamicPrivate uses a channel for each room.
 	DynamicPrivate = adapter.DynamicPrivate
-	// Static gives none to rooms: each node gets everything.
+	// Static uses no channels for rooms: every node receives every message.
 	Static = adapter.Static
 )
 
-// ShardedOptions configure the adapters of NewSharded. The zero value gives the defaults.
+// ShardedOptions configures the adapters returned by NewSharded. The zero value selects the defaults.
 type ShardedOptions struct {
-	// ChannelPrefix is what the names of all channels begin with. "" means "socket.io". Nodes must agree on
-	// it. Node.js: channelPrefix.
+	// ChannelPrefix is the prefix of all channel names. "" means "socket.io". It must be the same on all nodes.
+	// Node.js: channelPrefix.
 	ChannelPrefix string
-	// SubscriptionMode says which rooms have a channel of their own. "" means Dynamic. Node.js: subscriptionMode.
+	// SubscriptionMode selects the rooms that have their own channel. "" means Dynamic. It must be the same on all nodes.
+	// Node.js: subscriptionMode.
 	SubscriptionMode SubscriptionMode
 
-	// ClusterOptions are those of every adapter for a cluster. Heartbeat is not used.
+	// ClusterOptions holds the options common to all cluster adapters. Heartbeat is not used.
 	adapter.ClusterOptions
 }
 
@@ -72,8 +74,8 @@ func (o *ShardedOptions) withDefaults() *ShardedOptions {
 	return c
 }
 
-// New returns a factory for adapters that speak with createAdapter of @socket.io/redis-adapter 8. o may be nil. The
-// namespaces of one factory share one connection that receives, apart from those of the client.
+// New returns a factory for adapters compatible with createAdapter of @socket.io/redis-adapter 8. o may be nil. The
+// namespaces of one factory share one receiving connection in addition to the client's connections.
 func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	opts := o.withDefaults()
 	r := newReceiver(client, false, &opts.ClusterOptions)
@@ -82,9 +84,9 @@ func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	}
 }
 
-// NewSharded returns a factory for adapters that speak with createShardedAdapter of @socket.io/redis-adapter 8. o may
-// be nil. It panics if the mode is none. The namespaces of one factory share one connection that receives, on Redis
-// Cluster one to each server.
+// NewSharded returns a factory for adapters compatible with createShardedAdapter of @socket.io/redis-adapter 8. o may
+// be nil. NewSharded panics if the subscription mode is unknown. The namespaces of one factory share one receiving
+// connection, or one per server of a Redis Cluster.
 func NewSharded(client redis.UniversalClient, o *ShardedOptions) adapter.Factory {
 	opts := o.withDefaults()
 	r := newReceiver(client, true, &opts.ClusterOptions)

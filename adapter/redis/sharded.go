@@ -19,7 +19,7 @@ type sharded struct {
 	own  string // the channel of responses to this node
 }
 
-// shardedChannels are those of a namespace.
+// shardedChannels holds the channel names of a namespace.
 type shardedChannels struct {
 	main string // the channel of the namespace
 	mode SubscriptionMode

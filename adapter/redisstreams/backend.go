@@ -17,20 +17,20 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// backend is that of a namespace. What changes the state of clients is an entry of a stream; requests, which are
-// worth nothing later, and answers are published on channels.
+// backend is the backend of a namespace. Messages that change the state of clients are entries of a stream. Requests and
+// answers are published on channels, because they are useless later.
 type backend struct {
 	f        *factory
 	node     adapter.Node
-	entries  *subscribe.Member // of the stream
-	messages *subscribe.Member // on channels
+	entries  *subscribe.Member // receives entries of the stream
+	messages *subscribe.Member // receives messages on channels
 	stream   string
 	main     string // the channel of the namespace
 	own      string // the channel of responses to this node
 
 	mu      sync.Mutex
-	handled position      // of the last entry that has been handled
-	moved   chan struct{} // closed when that changes; nil if nobody waits for it
+	handled position      // the position of the last handled entry
+	moved   chan struct{} // closed when handled changes; nil if no goroutine waits for it
 }
 
 func newBackend(f *factory, namespace string) *backend {
@@ -39,8 +39,8 @@ func newBackend(f *factory, namespace string) *backend {
 	return b
 }
 
-// streamOf returns the stream of a namespace. Node.js servers read no stream with a negative number, but write to
-// it.
+// streamOf returns the stream of a namespace. Node.js servers write to streams with a negative number but do not read
+// them.
 func streamOf(namespace string, o *Options) string {
 	if o.StreamCount == 1 {
 		return o.StreamName
@@ -58,24 +58,23 @@ func (b *backend) Start(n adapter.Node) {
 	b.entries.Join(reading{n, b}, nameOf(b.stream, n.Namespace(), n.UID()))
 }
 
-// reading is told whether the stream is read.
+// reading is notified when reading of the stream begins or is interrupted.
 type reading struct {
 	adapter.Node
 	b *backend
 }
 
-// IsOwn implements subscribe.Owner: what this node has broadcast itself comes back with its offset.
+// IsOwn implements subscribe.Owner. It returns false, because this node needs the offsets of its own broadcasts.
 func (reading) IsOwn([]byte) bool { return false }
 
-// Connected implements subscribe.Owner. All entries behind a place in the stream come from now on. Only then this node
-// counts as one of the cluster, which is by its subscription: who has counted the nodes may rely on what it broadcasts
-// then to reach all of them.
+// Connected implements subscribe.Owner. From now on the node receives every entry. Only then does it subscribe to channels
+// and so count as a node of the cluster: a later broadcast is certain to reach every node counted before.
 func (r reading) Connected() {
 	r.Returning(true)
 	r.b.messages.Join(r.Node, r.b.main, r.b.own)
 }
 
-// Lost implements subscribe.Owner. Nothing is lost that the stream keeps.
+// Lost implements subscribe.Owner. Entries that the stream keeps are not lost.
 func (r reading) Lost() { r.Returning(false) }
 
 func (b *backend) handleMessages(batch []subscribe.Message) {
@@ -88,7 +87,7 @@ func (b *backend) handleEntries(batch []subscribe.Message) {
 	for i := range batch {
 		switch v := batch[i].Value.(type) {
 		case *entry:
-			if b.handled.before(v.at) { // it may have come by the connection before
+			if b.handled.before(v.at) { // the previous connection may have received it
 				b.handleEntry(v)
 				b.reach(v.at)
 			}
@@ -102,7 +101,7 @@ func (b *backend) handleEntries(batch []subscribe.Message) {
 	}
 }
 
-// reach takes note that everything up to p has been handled. Whatever became of it, it is not handled again.
+// reach records that all entries up to p have been handled. They are not handled again, even if they failed.
 func (b *backend) reach(p position) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +112,7 @@ func (b *backend) reach(p position) {
 	}
 }
 
-// await returns when everything up to p has been handled, or ctx ends.
+// await returns when all entries up to p have been handled or ctx is done.
 func (b *backend) await(ctx context.Context, p position) error {
 	for {
 		b.mu.Lock()
@@ -134,10 +133,10 @@ func (b *backend) await(ctx context.Context, p position) error {
 	}
 }
 
-// attempt calls f with the position of the last entry that has been handled, and nothing is handled meanwhile. It does
-// not, and returns false, if that is behind last.
+// attempt calls f with the position of the last handled entry. No entry is handled while f runs. If the position is after
+// last, attempt returns false without calling f.
 func (b *backend) attempt(ctx context.Context, last position, f func(at position)) (done bool, err error) {
-	var begun atomic.Bool // or given up
+	var begun atomic.Bool // or abandoned
 	result := make(chan bool, 1)
 	open := b.entries.Insert(subscribe.Message{Value: func() {
 		if begun.Swap(true) {
@@ -164,7 +163,7 @@ func (b *backend) attempt(ctx context.Context, last position, f func(at position
 	return false, context.Cause(ctx)
 }
 
-// handleEntry takes an entry of the stream for this namespace.
+// handleEntry handles an entry for this namespace.
 func (b *backend) handleEntry(e *entry) {
 	if e.uid == b.node.UID() {
 		if e.kind == broadcastKind {
@@ -175,7 +174,7 @@ func (b *backend) handleEntry(e *entry) {
 	b.node.Receive(e.decode())
 }
 
-// Encode implements adapter.Backend. What has no channel is for the stream.
+// Encode implements adapter.Backend. A message without a channel is written to the stream.
 func (b *backend) Encode(m *adapter.Message) (adapter.Outgoing, error) {
 	out := adapter.Outgoing{Type: m.Type}
 	switch {
@@ -189,7 +188,7 @@ func (b *backend) Encode(m *adapter.Message) (adapter.Outgoing, error) {
 	return out, nil
 }
 
-// isTransient reports whether a message is worth nothing to who hears of it later.
+// isTransient reports whether a message is useless to a late receiver.
 func isTransient(m *adapter.Message) bool {
 	switch m.Type {
 	case adapter.MessageBroadcast:
@@ -200,8 +199,7 @@ func isTransient(m *adapter.Message) bool {
 	return true
 }
 
-// appendData appends what an entry has for the data of a message: JSON or, if it contains binary data, MessagePack in
-// base64.
+// appendData appends the data of m in the encoding of entries: JSON or, if m contains binary data, MessagePack in base64.
 func appendData(dst []byte, m *adapter.Message) []byte {
 	if !m.IsBinary() {
 		return m.AppendData(dst)

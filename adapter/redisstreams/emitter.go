@@ -11,10 +11,10 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// NewEmitter returns an emitter that reaches the nodes of New with the same StreamName and StreamCount, and those of
-// Node.js that use createAdapter of @socket.io/redis-streams-adapter. Of the options, beside these only MaxLen matters; o
-// may be nil. Everything is an entry of the stream, so that clients that come back get what they have missed. Node.js:
-// @socket.io/redis-streams-emitter, which knows no StreamCount.
+// NewEmitter returns an emitter for the nodes that use New with the same StreamName and StreamCount and for Node.js servers
+// that use @socket.io/redis-streams-adapter. It also uses MaxLen and ignores the other options; o may be nil. Every message
+// is an entry of the stream, so returning clients receive missed events. Node.js: @socket.io/redis-streams-emitter, which
+// does not support StreamCount.
 func NewEmitter(client redis.UniversalClient, o *Options) emitter.Emitter {
 	opts := o.withDefaults()
 	return emitter.New(emitter.PublisherFunc(func(ctx context.Context, m *adapter.Message) error {

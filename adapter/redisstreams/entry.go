@@ -15,13 +15,13 @@ import (
 // entry is one of a stream, as Redis returns it.
 type entry struct {
 	id, uid, namespace, kind, data string
-	at                             position // that id stands for
+	at                             position // the parsed id
 }
 
-// broadcastKind is the type of entries that clients are sent.
+// broadcastKind is the type of entries that hold a broadcast.
 var broadcastKind = strconv.Itoa(int(adapter.MessageBroadcast))
 
-// newEntry returns m with what is missing, or is no text, empty.
+// newEntry converts m. Fields that are missing or not strings are empty.
 func newEntry(m *redis.XMessage) *entry {
 	field := func(name string) string {
 		s, _ := m.Values[name].(string)
@@ -32,7 +32,7 @@ func newEntry(m *redis.XMessage) *entry {
 	return e
 }
 
-// decode returns the message that e is. An error is adapter.ErrMalformed or ErrUnknownType, wrapped.
+// decode returns the message in e. Its errors wrap adapter.ErrMalformed or adapter.ErrUnknownType.
 func (e *entry) decode() (*adapter.Message, error) {
 	kind, err := strconv.ParseUint(e.kind, 10, 8)
 	if err != nil {
@@ -49,7 +49,7 @@ func (e *entry) decode() (*adapter.Message, error) {
 	return m, nil
 }
 
-// decodeText decodes JSON, or MessagePack in base64. Nothing is the zero Value.
+// decodeText decodes JSON, or MessagePack in base64. An empty text is the zero Value.
 func decodeText(text string) (parser.Value, error) {
 	if text == "" {
 		return parser.Value{}, nil
@@ -69,7 +69,7 @@ type position struct {
 	ms, seq uint64
 }
 
-// parsePosition accepts what Redis writes: two decimal numbers with "-" between.
+// parsePosition parses an id as Redis writes it: two decimal numbers separated by "-".
 func parsePosition(id string) (p position, ok bool) {
 	ms, seq, ok := strings.Cut(id, "-")
 	if !ok {
@@ -85,7 +85,7 @@ func (p position) String() string {
 	return strconv.FormatUint(p.ms, 10) + "-" + strconv.FormatUint(p.seq, 10)
 }
 
-// next returns the smallest position behind p.
+// next returns the smallest position after p.
 func (p position) next() position {
 	if p.seq++; p.seq == 0 {
 		p.ms++

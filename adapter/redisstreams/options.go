@@ -11,32 +11,32 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// Options configure the adapters of New. The zero value gives the defaults. Options that nodes must agree on say so.
+// Options configures the adapters returned by New. The zero value selects the defaults. An option that must be the same on
+// all nodes says so.
 type Options struct {
-	// StreamName is the key of the stream. "" means "socket.io". Nodes must agree on it. Node.js: streamName.
+	// StreamName is the key of the stream. "" means "socket.io". It must be the same on all nodes. Node.js: streamName.
 	StreamName string
-	// StreamCount is the number of streams that namespaces are spread over; with more than one, their keys are
-	// StreamName, "-" and a number. Zero means 1. Nodes must agree on it. Node.js: streamCount.
+	// StreamCount is the number of streams shared by the namespaces. With more than one, the keys are StreamName, "-"
+	// and a number. Zero means 1. It must be the same on all nodes. Node.js: streamCount.
 	StreamCount int
-	// MaxLen is how many entries a stream keeps, or somewhat more. It bounds what clients that come back can have
-	// missed, in all namespaces of the stream. Zero means 10,000. Node.js: maxLen.
+	// MaxLen is the approximate number of entries that a stream keeps. It limits the number of events that a returning
+	// client can have missed, over all namespaces of the stream. Zero means 10,000. Node.js: maxLen.
 	MaxLen int64
-	// ReadCount is how many entries are read at once. Zero means 100. Node.js: readCount.
+	// ReadCount is the maximum number of entries per read. Zero means 100. Node.js: readCount.
 	ReadCount int64
-	// BlockTime is how long Redis may wait for an entry before it says that there is none. Zero means 5 s.
-	// Node.js: blockTimeInMs.
+	// BlockTime is the maximum time that a read waits in Redis for an entry. Zero means 5 s. Node.js: blockTimeInMs.
 	BlockTime time.Duration
-	// ChannelPrefix is what the names of all channels begin with. "" means "socket.io". Nodes must agree on it.
+	// ChannelPrefix is the prefix of all channel names. "" means "socket.io". It must be the same on all nodes.
 	// Node.js: channelPrefix.
 	ChannelPrefix string
-	// ShardedPubSub uses the sharded publish/subscribe of Redis 7. Nodes must agree on it. Node.js:
+	// ShardedPubSub enables the sharded publish/subscribe of Redis 7. It must be the same on all nodes. Node.js:
 	// useShardedPubSub.
 	ShardedPubSub bool
-	// SessionKeyPrefix is what the keys of sessions begin with. "" means "sio:session:". Nodes must agree on it.
+	// SessionKeyPrefix is the prefix of session keys. "" means "sio:session:". It must be the same on all nodes.
 	// Node.js: sessionKeyPrefix.
 	SessionKeyPrefix string
 
-	// ClusterOptions are those of every adapter for a cluster. Heartbeat is not used.
+	// ClusterOptions holds the options common to all cluster adapters. Heartbeat is not used.
 	adapter.ClusterOptions
 }
 
@@ -70,9 +70,9 @@ func (o *Options) withDefaults() *Options {
 	return c
 }
 
-// New returns a factory for adapters that speak with createAdapter of @socket.io/redis-streams-adapter 0.3. o may be
-// nil. The namespaces of one factory share one connection to each stream that they use and one for channels, apart from
-// those of the client.
+// New returns a factory for adapters compatible with createAdapter of @socket.io/redis-streams-adapter 0.3. o may be nil.
+// The namespaces of one factory share one connection per stream and one for channels, in addition to the client's
+// connections.
 func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	f := newFactory(client, o.withDefaults())
 	return func(ns adapter.Namespace) adapter.Adapter {
@@ -80,7 +80,7 @@ func New(client redis.UniversalClient, o *Options) adapter.Factory {
 	}
 }
 
-// factory is what the namespaces of one process share.
+// factory holds the state shared by the namespaces of one factory.
 type factory struct {
 	client            redis.UniversalClient
 	opts              *Options
@@ -91,7 +91,7 @@ func newFactory(client redis.UniversalClient, o *Options) *factory {
 	f := &factory{client: client, opts: o}
 	r := subscribe.Options{Logger: o.Logger, MaxPendingBytes: o.MaxPendingBytes}
 	f.channels = redispubsub.NewReceiver(client, o.ShardedPubSub, r)
-	r.Backend, r.Patience = "Redis streams", math.MaxInt64 // a stream keeps what there is no room for
+	r.Backend, r.Patience = "Redis streams", math.MaxInt64 // unread entries stay in the stream
 	f.streams = subscribe.New(&reader{client: client, opts: o, cursors: make(map[string]*cursor)}, r)
 	return f
 }

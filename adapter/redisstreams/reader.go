@@ -16,19 +16,19 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// answerTime is how long Redis may take to answer beyond the time that it may wait.
+// answerTime is the time that Redis has to answer, in addition to the time that it may block.
 const answerTime = 5 * time.Second
 
-// reader implements subscribe.Driver. A name is a stream, the name of a namespace and the id of a node's backend, with a
-// zero byte between. The key of its connection is the stream, which is read from its present end on. Nodes get the
-// entries of their namespace as the Value of a message, and before them a position: from there on they get all of them.
+// reader implements subscribe.Driver. A name consists of a stream, a namespace and the id of a node, separated by zero
+// bytes. There is one connection per stream, and its key is the stream. The stream is read from its current end. Each node
+// first receives a position and then every later entry of its namespace, as the Value of a message.
 type reader struct {
 	client  redis.UniversalClient
 	opts    *Options
 	cursors map[string]*cursor // by stream
 }
 
-// nameOf returns the name that is subscribed to for a backend.
+// nameOf returns the name that a backend subscribes to.
 func nameOf(stream, namespace, uid string) string { return stream + "\x00" + namespace + "\x00" + uid }
 
 // splitName returns the stream and the namespace of a name.
@@ -38,13 +38,13 @@ func splitName(name string) (stream, namespace string) {
 	return stream, namespace
 }
 
-// cursor is where a stream is read. It outlives connections.
+// cursor is the read position in a stream. It outlives connections.
 type cursor struct {
 	stream string
 
 	mu    sync.Mutex
-	names map[string][]string // that are subscribed, by namespace
-	at    position            // of the last entry that has been handed over
+	names map[string][]string // subscribed names, by namespace
+	at    position            // the position of the last entry passed on
 }
 
 // Locate implements subscribe.Driver.
@@ -74,13 +74,13 @@ type conn struct {
 	*cursor
 	feed    *subscribe.Feed
 	line    *redis.Client
-	located chan struct{} // closed when the cursor has a position that entries can follow
+	located chan struct{} // closed when the cursor has a valid position
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
-// Subscribe implements subscribe.Conn. The first call has all names that are wanted. If none of them has been read
-// before, the position is the present end of the stream.
+// Subscribe implements subscribe.Conn. The first call has all wanted names. If none of them is being read yet, reading
+// begins at the current end of the stream.
 func (c *conn) Subscribe(ctx context.Context, names []string) error {
 	select {
 	case <-c.located:
@@ -105,8 +105,8 @@ func (c *conn) Subscribe(ctx context.Context, names []string) error {
 	return nil
 }
 
-// locate sets the position to the end of the stream if nobody has read from it before, as fresh says, or if it is not the
-// stream that it was.
+// locate sets the position to the end of the stream if fresh is true or if the stream has been replaced. It announces a gap
+// if entries were lost.
 func (c *conn) locate(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -132,7 +132,7 @@ func (c *conn) locate(ctx context.Context, fresh bool) error {
 	return nil
 }
 
-// tellLocked has all that have subscribed hear something behind the entries so far.
+// tellLocked sends value to all subscribers, after the entries so far.
 func (c *conn) tellLocked(value any) {
 	for _, names := range c.names {
 		for _, name := range names {
@@ -141,10 +141,10 @@ func (c *conn) tellLocked(value any) {
 	}
 }
 
-// gap is the Value of a message that stands for entries which are lost.
+// gap is the Value of a message that announces lost entries.
 type gap struct{}
 
-// positionOf returns that of the only entry in a list, or the one before all entries.
+// positionOf returns the position of the only entry in list, or the position before all entries if list is empty.
 func positionOf(list []redis.XMessage) position {
 	if len(list) == 0 {
 		return position{}
@@ -159,7 +159,7 @@ func (c *conn) Unsubscribe(_ context.Context, names []string) error {
 	return nil
 }
 
-// drop forgets names, or all others if these is false, and returns how many are left.
+// drop removes names, or all other names if these is false. It returns the number of remaining names.
 func (c *cursor) drop(names []string, these bool) (left int) {
 	set := make(map[string]bool, len(names))
 	for _, name := range names {
@@ -177,7 +177,7 @@ func (c *cursor) drop(names []string, these bool) (left int) {
 	return left
 }
 
-// Ping implements subscribe.Conn: Receive gives a connection up that is silent.
+// Ping implements subscribe.Conn. It sends nothing, because Receive detects a silent connection.
 func (c *conn) Ping(context.Context) error {
 	c.feed.Heard()
 	return nil
@@ -186,13 +186,13 @@ func (c *conn) Ping(context.Context) error {
 // Close implements subscribe.Conn.
 func (c *conn) Close() {
 	c.cancel()
-	_ = c.line.Close() // a command that waits does not heed the end of its context
+	_ = c.line.Close() // canceling the context does not interrupt a blocked command
 	if cluster, ok := c.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(context.Background())
 	}
 }
 
-// connect returns a client with one connection to the server that has a stream.
+// connect returns a client with one connection to the server of a stream.
 func (r *reader) connect(ctx context.Context, stream string) (*redis.Client, error) {
 	var server *redis.Client
 	var err error
@@ -209,8 +209,8 @@ func (r *reader) connect(ctx context.Context, stream string) (*redis.Client, err
 	}
 	o := *server.Options()
 	o.PoolSize, o.MinIdleConns, o.ContextTimeoutEnabled = 1, 0, true
-	o.MaxRetries, o.DialerRetries = -1, 1 // the receiver tries again itself
-	// What is pushed is for the other client.
+	o.MaxRetries, o.DialerRetries = -1, 1 // the receiver retries
+	// Push notifications are for the application's client.
 	o.PushNotificationProcessor, o.ClientSideCacheConfig, o.ClientSideCache = nil, nil, nil
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(&o), nil
@@ -236,7 +236,7 @@ func (c *conn) Receive() error {
 	}
 }
 
-// next waits for entries. There may be none.
+// next waits for entries. It returns none when BlockTime has passed without one.
 func (c *conn) next() ([]redis.XMessage, error) {
 	c.mu.Lock()
 	after := c.at.String()
@@ -247,7 +247,7 @@ func (c *conn) next() ([]redis.XMessage, error) {
 		Streams: []string{c.stream, after}, Count: c.opts.ReadCount, Block: c.opts.BlockTime,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
-		// Somebody may have put another stream into the place of this one.
+		// The stream may have been replaced.
 		return nil, c.locate(c.ctx, false)
 	}
 	if err != nil || len(streams) == 0 {
@@ -256,8 +256,8 @@ func (c *conn) next() ([]redis.XMessage, error) {
 	return streams[0].Messages, nil
 }
 
-// handOver hands an entry to those who have subscribed to its namespace. It waits until there is room: the stream keeps what
-// comes meanwhile. It returns false if the connection is closed before, and the entry is to be read again.
+// handOver passes an entry to the subscribers of its namespace. It waits for room; newer entries stay in the stream. If the
+// connection is closed first, handOver returns false and the entry is read again later.
 func (c *conn) handOver(m *redis.XMessage) bool {
 	e := newEntry(m)
 	c.mu.Lock()
@@ -268,7 +268,7 @@ func (c *conn) handOver(m *redis.XMessage) bool {
 	names := c.names[e.namespace]
 	c.mu.Unlock()
 	for _, name := range names {
-		data := unsafe.Slice(unsafe.StringData(e.data), len(e.data)) // for which it counts
+		data := unsafe.Slice(unsafe.StringData(e.data), len(e.data)) // sets the size of the message
 		if !c.feed.Received(subscribe.Message{Name: name, Payload: data, Value: e}) {
 			c.mu.Lock()
 			c.at = before

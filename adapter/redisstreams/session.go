@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// sessionType is that of an Outgoing that is no message, but a session to be kept.
+	// sessionType is the type of an Outgoing that stores a session.
 	sessionType adapter.MessageType = 0
-	// maxIDLength bounds ids, in bytes.
+	// maxIDLength is the maximum length of an id, in bytes.
 	maxIDLength = 128
-	// rangeCount is the number of entries that are asked for at once.
+	// rangeCount is the number of entries per query.
 	rangeCount = 1000
-	// maxTries bounds how often entries are asked for that were added meanwhile.
+	// maxTries is the maximum number of attempts to catch up with the stream.
 	maxTries = 100
 )
 
 var errOvertaken = errors.New("redisstreams: entries are added faster than they can be read")
 
-// PersistSession implements adapter.Keeper. The session is queued behind what this node has published.
+// PersistSession implements adapter.Keeper. The session is queued after the messages that this node has published.
 func (b *backend) PersistSession(s *adapter.Session) error {
 	value, err := encodeSession(s)
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *backend) PersistSession(s *adapter.Session) error {
 
 func (b *backend) sessionKey(pid string) string { return b.f.opts.SessionKeyPrefix + pid }
 
-// encodeSession returns what Redis keeps of s: MessagePack in base64.
+// encodeSession encodes s for Redis: MessagePack in base64.
 func encodeSession(s *adapter.Session) ([]byte, error) {
 	data := []byte("{}")
 	if s.Data != nil {
@@ -56,8 +56,7 @@ func encodeSession(s *adapter.Session) ([]byte, error) {
 	return base64.StdEncoding.AppendEncode(nil, parser.AppendMessagePack(nil, parser.Value{Data: text})), nil
 }
 
-// decodeSession decodes what encodeSession, or a Node.js server, has encoded. An error is adapter.ErrMalformed,
-// wrapped.
+// decodeSession decodes a session stored by encodeSession or by a Node.js server. Its errors wrap adapter.ErrMalformed.
 func decodeSession(value string) (*adapter.Session, error) {
 	malformed := func(what string) error { return fmt.Errorf("%w: %s of a session", adapter.ErrMalformed, what) }
 	packed, err := base64.StdEncoding.DecodeString(value)
@@ -115,7 +114,8 @@ func (b *backend) RestoreSession(ctx context.Context, pid, offset string, resume
 	return b.catchUp(ctx, s, seen, resume)
 }
 
-// within returns what f returns, or the context's error when ctx ends first: the client of Redis does not heed it.
+// within calls f and returns its results, or the cause of ctx if ctx is done first. The Redis client ignores ctx while it
+// waits for an answer.
 func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -135,8 +135,8 @@ func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-// takeSession returns the session with this secret, which can be had once, if the client can be given all that follows
-// seen. It returns nil if there is none.
+// takeSession removes and returns the session with the secret pid. It returns nil if there is none or if the stream no
+// longer holds the entry at seen, so that later events could be missing.
 func (b *backend) takeSession(ctx context.Context, pid string, seen position) (*adapter.Session, error) {
 	found, err := b.f.client.XRange(ctx, b.stream, seen.String(), seen.String()).Result()
 	if err != nil || len(found) == 0 || newEntry(&found[0]).namespace != b.node.Namespace() {
@@ -161,14 +161,14 @@ func (b *backend) takeSession(ctx context.Context, pid string, seen position) (*
 	return s, err
 }
 
-// missed is a packet that a client has not got.
+// missed is a packet that a client has missed.
 type missed struct {
 	at     position
 	packet *parser.Packet
 }
 
-// catchUp calls resume with what follows seen, up to the entry that was handled last: what follows that will be handed
-// over.
+// catchUp calls resume with the packets after seen, up to the last handled entry. The client receives later entries as they
+// are handled.
 func (b *backend) catchUp(ctx context.Context, s *adapter.Session, seen position, resume func(*adapter.Restored)) error {
 	if err := b.await(ctx, seen); err != nil {
 		return err
@@ -199,7 +199,7 @@ func until(all []missed, at position) (packets []*parser.Packet) {
 	return packets
 }
 
-// missedBetween returns the packets for s behind a position, up to the end of the stream.
+// missedBetween returns the packets for s after a position, up to the end of the stream.
 func (b *backend) missedBetween(ctx context.Context, s *adapter.Session, after position) (all []missed, end position, err error) {
 	end = after
 	for {
@@ -222,14 +222,14 @@ func (b *backend) missedBetween(ctx context.Context, s *adapter.Session, after p
 	}
 }
 
-// packetFor returns the packet that an entry is for the client of s, or nil. What was volatile is not sent again.
+// packetFor returns the packet in e if e is for the client of s, or nil. Volatile events are not sent again.
 func (b *backend) packetFor(s *adapter.Session, e *entry) *parser.Packet {
 	if e.namespace != b.node.Namespace() || e.kind != broadcastKind {
 		return nil
 	}
 	m, err := e.decode()
 	if err != nil || m.RequestID != "" || m.Options.Flags.Volatile {
-		return nil // malformed ones were reported when they came
+		return nil // malformed entries were reported on arrival
 	}
 	in := func(room string) bool { return slices.Contains(s.Rooms, room) }
 	if len(m.Options.Rooms) > 0 && !slices.ContainsFunc(m.Options.Rooms, in) || slices.ContainsFunc(m.Options.Except, in) {

@@ -1,4 +1,4 @@
-// Package redispubsub publishes on channels of Redis, ordinary and sharded ones, and subscribes to them.
+// Package redispubsub publishes to and subscribes to Redis channels, ordinary and sharded.
 //
-// It imports internal/subscribe, whose driver for Redis it is. The adapters over Redis and over Redis streams import it.
+// It implements the driver for Redis of internal/subscribe. Packages adapter/redis and adapter/redisstreams import it.
 package redispubsub

@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// onceCmd is a command that the client does not send a second time when it does not know what became of the first.
+// onceCmd is a command that the client does not retry when the outcome is unknown.
 type onceCmd struct{ *redis.Cmd }
 
 // NoRetry implements redis.Cmder.
@@ -24,7 +24,7 @@ func Once(ctx context.Context, args ...any) redis.Cmder {
 	return cmd
 }
 
-// Send sends commands in one go and returns how many have succeeded.
+// Send sends cmds in one pipeline and returns the number of successful commands. err is nil if all succeeded.
 func Send(ctx context.Context, client redis.UniversalClient, cmds []redis.Cmder) (sent int, err error) {
 	pipe := client.Pipeline()
 	for _, cmd := range cmds {
@@ -48,15 +48,15 @@ func Send(ctx context.Context, client redis.UniversalClient, cmds []redis.Cmder)
 	return sent, err
 }
 
-// refresh has the client of a Redis Cluster ask soon who has which slots: a replica may have taken the place of a master
-// that does not answer, of which the client would not know for a minute.
+// refresh makes the client of a Redis Cluster reload the assignment of slots soon. Otherwise it might take a minute to
+// notice that a replica has replaced a failed master.
 func refresh(ctx context.Context, client redis.UniversalClient) {
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(ctx)
 	}
 }
 
-// Publish sends a batch by one command, "publish" or "spublish".
+// Publish publishes a batch with command, which is "publish" or "spublish", and returns the number of published messages.
 func Publish(ctx context.Context, client redis.UniversalClient, command string, batch []adapter.Outgoing) (sent int, err error) {
 	cmds := make([]redis.Cmder, len(batch))
 	for i, out := range batch {
@@ -65,7 +65,7 @@ func Publish(ctx context.Context, client redis.UniversalClient, command string, 
 	return Send(ctx, client, cmds)
 }
 
-// Subscribers returns how many connections have subscribed to a channel, on all masters of a Redis Cluster.
+// Subscribers returns the number of connections that subscribe to channel, summed over all masters of a Redis Cluster.
 func Subscribers(ctx context.Context, client redis.UniversalClient, sharded bool, channel string) (int, error) {
 	count := func(ctx context.Context, c redis.UniversalClient) (int64, error) {
 		ask := c.PubSubNumSub

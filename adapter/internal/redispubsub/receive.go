@@ -12,18 +12,18 @@ import (
 	"github.com/myriad-rt/myriad/internal/subscribe"
 )
 
-// maxNames is the number of channels in one command.
+// maxNames is the maximum number of channels in one command.
 const maxNames = 256
 
-// NewReceiver returns a receiver for channels, ordinary or sharded ones. A name that ends with "*" is a pattern, unless
-// channels are sharded.
+// NewReceiver returns a receiver for ordinary or sharded channels. A name that ends with "*" is a pattern, except for
+// sharded channels.
 func NewReceiver(client redis.UniversalClient, sharded bool, o subscribe.Options) *subscribe.Receiver {
 	o.Backend = "Redis"
 	return subscribe.New(&driver{client: client, sharded: sharded, masters: make(map[string]*redis.Client)}, o)
 }
 
-// driver implements subscribe.Driver. Sharded channels of a Redis Cluster are each on the master of their slot, whose
-// address is the key of the connection. Otherwise there is one connection.
+// driver implements subscribe.Driver. For sharded channels of a Redis Cluster, there is one connection per master, and its
+// key is the master's address. Otherwise there is one connection.
 type driver struct {
 	client  redis.UniversalClient
 	sharded bool
@@ -61,8 +61,8 @@ type conn struct {
 	*driver
 	feed   *subscribe.Feed
 	pubsub *redis.PubSub
-	// begun is closed, by begin, when there is something to receive. The first names say which server of a Redis Cluster
-	// to connect to.
+	// begin closes begun when the first names have been subscribed. These names select the server of a Redis Cluster, so
+	// Receive waits for them.
 	begun chan struct{}
 	begin func()
 
@@ -86,8 +86,8 @@ func (c *conn) Unsubscribe(ctx context.Context, names []string) error {
 	return c.each(ctx, names, c.pubsub.Unsubscribe, c.pubsub.PUnsubscribe, c.pubsub.SUnsubscribe)
 }
 
-// each calls a command for the names of its kind, some of them at a time. A server of a Redis Cluster takes only sharded
-// channels of one slot in a command.
+// each calls the command for each kind of name, with a limited number of names per call. In a Redis Cluster, a command
+// accepts sharded channels of one slot only.
 func (c *conn) each(ctx context.Context, names []string, channel, pattern, shard func(context.Context, ...string) error) error {
 	var channels, patterns []string
 	for _, name := range names {
@@ -122,7 +122,7 @@ func (c *conn) Ping(ctx context.Context) error { return c.pubsub.Ping(ctx) }
 
 // Close implements subscribe.Conn.
 func (c *conn) Close() {
-	_ = c.pubsub.Close() // it is of no use any more, whatever it says
+	_ = c.pubsub.Close() // the connection is discarded in any case
 	c.begin()
 	refresh(context.Background(), c.client)
 }
@@ -157,14 +157,14 @@ func (c *conn) received(m *redis.Message) {
 	}
 	c.feed.Received(subscribe.Message{
 		Name: name, Channel: m.Channel,
-		// The client has made a string of a slice that nobody else has: a copy would be one for each message of this node,
-		// too, which Redis sends back.
+		// The client does not share the bytes of the string. A copy would also be made for this node's own messages, which
+		// Redis sends back.
 		Payload: unsafe.Slice(unsafe.StringData(m.Payload), len(m.Payload)),
 	})
 }
 
-// subscribed takes note that a subscription has begun, unless it is about to end, or has ended. When a slot of a Redis
-// Cluster moves to another server, subscriptions end unasked.
+// subscribed reports a confirmed subscription, unless it is about to end, and an unrequested end of a subscription. A
+// subscription ends without a request when its slot of a Redis Cluster moves to another server.
 func (c *conn) subscribed(m *redis.Subscription) {
 	begins := strings.HasSuffix(m.Kind, "subscribe") && !strings.HasSuffix(m.Kind, "unsubscribe")
 	c.mu.Lock()

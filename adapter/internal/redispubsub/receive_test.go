@@ -16,7 +16,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// owner counts its losses.
+// owner counts calls of Lost.
 type owner struct{ lost atomic.Int32 }
 
 func (o *owner) IsOwn([]byte) bool { return false }
@@ -24,7 +24,8 @@ func (o *owner) Connected()        {}
 func (o *owner) Lost()             { o.lost.Add(1) }
 func (o *owner) Dropped(int)       {}
 
-// TestSilentConnection stops Redis with its connections open, for longer than it may be silent, while subscriptions change.
+// TestSilentConnection suspends Redis with its connections open until the receiver gives the connection up, while
+// subscriptions change.
 func TestSilentConnection(t *testing.T) {
 	server := redistest.Start(t)
 	client := redis.NewClient(&redis.Options{
@@ -32,7 +33,7 @@ func TestSilentConnection(t *testing.T) {
 	})
 	defer client.Close()
 	var log adaptertest.Log
-	const interval = time.Second // in which Redis answers a PING, however busy the machine is
+	const interval = time.Second // enough for an answer to PING on a busy machine
 	r := NewReceiver(client, false, subscribe.Options{Logger: log.Logger(), Interval: interval})
 	var received atomic.Int32
 	var o owner
@@ -45,13 +46,13 @@ func TestSilentConnection(t *testing.T) {
 		return received.Load() > before
 	}
 	log.Until(t, "a message", receives)
-	time.Sleep(3 * interval) // a connection on which nothing happens is not given up
+	time.Sleep(3 * interval) // an idle connection is kept
 	if n := o.lost.Load(); n > 0 {
 		t.Errorf("lost %d times", n)
 	}
 	server.Hang()
 	log.Until(t, "the loss", func() bool {
-		m.Subscribe("other") // which is not to put it off
+		m.Subscribe("other") // must not postpone the detection
 		m.Unsubscribe("other")
 		return o.lost.Load() == 1
 	})
@@ -67,7 +68,7 @@ func TestSilentConnection(t *testing.T) {
 	}
 }
 
-// TestNoRedis subscribes where there is no Redis, and gives up: nothing says that it is there again.
+// TestNoRedis subscribes without a Redis server and closes. The log must not report restored subscriptions.
 func TestNoRedis(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	defer client.Close()
