@@ -1,10 +1,10 @@
-// Package namespace keeps track of which namespaces exist. A [Registry] holds them by name, creates those
-// that the application or a client asks for, and drops dynamic ones when their last socket has gone.
+// Package namespace manages the namespaces of a server. A [Registry] holds them by name, creates namespaces
+// requested by the application or a client, and drops dynamic ones when their last socket has left.
 //
-// A namespace is a value of a type N that the owner of the registry chooses; the registry makes one with
-// [Options.New], ends it with [Options.Close], and knows nothing else about it, in particular nothing of
-// sockets. There is at most one for a name at any time: whoever asks for a name whose namespace is being
-// made or closed waits until that is done.
+// A namespace is a value of type N, which the owner of the registry chooses. The registry creates it with
+// [Options.New] and closes it with [Options.Close]. It knows nothing else about it, and nothing about sockets. At
+// most one namespace exists for a name at any time: while it is being created or closed, requests for its name
+// wait.
 //
 //	free ──Of, Resolve──▶ making ──New has returned──▶ there ──last Release──▶ closing ──Close has returned──▶ free
 //
@@ -12,6 +12,6 @@
 //
 // # Locks
 //
-// The lock of a Registry is a leaf: no function of Options, of a [Parent] or of the application is called,
-// and no other lock is taken, while it is held.
+// The lock of a Registry is a leaf. While it is held, no other lock is acquired, and no function of Options, of a
+// [Parent] or of the application is called.
 package namespace

@@ -5,8 +5,8 @@ import (
 	"regexp"
 )
 
-// Parent stands for the dynamic namespaces that one pattern or function allows. It has a namespace of its own,
-// which cannot be asked for by name.
+// Parent represents the dynamic namespaces allowed by one pattern or function. It has its own namespace, which has
+// no name to request it by.
 type Parent[N any] struct {
 	registry *Registry[N]
 	pattern  *regexp.Regexp
@@ -16,16 +16,16 @@ type Parent[N any] struct {
 	children []*Entry[N] // guarded by the lock of the registry
 }
 
-// AddPattern makes a parent of all names that match pattern. make is called with it and a name for its namespace,
-// which it returns.
+// AddPattern makes a parent of all names that match pattern. It calls make with the parent and a name; make returns
+// the parent's own namespace.
 //
-// Names that exist come first, then parents in the order in which they were added.
+// Existing names take precedence over parents, and earlier parents over later ones.
 func (r *Registry[N]) AddPattern(pattern *regexp.Regexp, make func(p *Parent[N], name string) N) N {
 	return r.add(&Parent[N]{registry: r, pattern: pattern}, make)
 }
 
-// AddFunc is AddPattern with a function that decides. It gets the payload of CONNECT, may block, and may be called
-// many times at once. An error means no.
+// AddFunc is AddPattern with a function that decides. allow receives the payload of CONNECT, may block and may be
+// called concurrently. An error means no.
 func (r *Registry[N]) AddFunc(allow func(name string, auth []byte) (bool, error), make func(p *Parent[N], name string) N) N {
 	return r.add(&Parent[N]{registry: r, allow: allow}, make)
 }
@@ -48,11 +48,11 @@ func (r *Registry[N]) allParents() []*Parent[N] {
 	return r.parents
 }
 
-// HasParents reports whether a namespace that does not exist may yet be created on demand.
+// HasParents reports whether namespaces can be created on demand.
 func (r *Registry[N]) HasParents() bool { return len(r.allParents()) > 0 }
 
-// Resolve returns the namespace of this name for a client with this payload of CONNECT. It creates the namespace if a
-// parent allows it. It returns ErrUnknown or ErrTooMany, and blocks for as long as the functions do.
+// Resolve returns the namespace with this name for a client with this CONNECT payload. It creates the namespace if
+// a parent allows it. It returns ErrUnknown or ErrTooMany, and blocks while the functions do.
 func (r *Registry[N]) Resolve(name string, auth []byte) (n N, err error) {
 	if n, ok := r.Lookup(name); ok {
 		return n, nil
@@ -78,17 +78,17 @@ func (r *Registry[N]) isClosed() bool {
 	return r.closed
 }
 
-// Namespace returns the namespace of p itself.
+// Namespace returns the parent's own namespace.
 func (p *Parent[N]) Namespace() N { return p.value }
 
-// Child returns the namespace of this name, which it creates as a child of p if there is none. The application asks
-// for it, so Options.MaxDynamic does not apply.
+// Child returns the namespace with this name and creates it as a child of p if necessary. Options.MaxDynamic does
+// not apply, because the application requests it.
 func (p *Parent[N]) Child(name string) N {
 	n, _ := p.registry.obtain(name, p, true, 0)
 	return n
 }
 
-// Children returns the namespaces that p has allowed, in the order of their creation.
+// Children returns the namespaces that p has allowed, in order of creation.
 func (p *Parent[N]) Children() []N {
 	p.registry.mu.RLock()
 	defer p.registry.mu.RUnlock()

@@ -13,22 +13,22 @@ import (
 var (
 	// ErrUnknown reports a name that neither exists nor is allowed by a parent.
 	ErrUnknown = errors.New("namespace: unknown name")
-	// ErrTooMany reports that Options.MaxDynamic namespaces have been created on demand.
+	// ErrTooMany reports that Options.MaxDynamic dynamic namespaces already exist.
 	ErrTooMany = errors.New("namespace: too many dynamic namespaces")
 )
 
 // Options configure a Registry. New and Close must not be nil.
 type Options[N any] struct {
-	// New makes the namespace of e. It may ask the registry for other names, but not for that of e, for
-	// which it would wait forever.
+	// New creates the namespace of e. It may request other names from the registry; for the name of e it would wait
+	// forever.
 	New func(e *Entry[N]) N
-	// Close releases what a namespace holds. It returns at the latest when ctx ends.
+	// Close releases the resources of a namespace. It must return when ctx is done.
 	Close func(ctx context.Context, n N) error
 	// DropEmpty drops a dynamic namespace when it is no longer held.
 	DropEmpty bool
-	// MaxDynamic bounds the dynamic namespaces that exist at a time. Zero means that there is no bound.
+	// MaxDynamic bounds the number of dynamic namespaces. Zero means no bound.
 	MaxDynamic int
-	// Logger is told of a single namespace that could not be closed. It must not be nil.
+	// Logger receives failures to close a single namespace. It must not be nil.
 	Logger *slog.Logger
 }
 
@@ -38,15 +38,15 @@ type Registry[N any] struct {
 
 	mu      sync.RWMutex
 	byName  map[string]*Entry[N] // in any state
-	order   []*Entry[N]          // those that are there
+	order   []*Entry[N]          // those that exist
 	parents []*Parent[N]
-	added   int // parents, those being made included
+	added   int // parents, including those being added
 	created []func(N)
 	dynamic int // entries
 	closed  bool
 }
 
-// state says how far an entry has come.
+// state is the stage of an entry.
 type state uint8
 
 const (
@@ -59,18 +59,18 @@ const (
 type Entry[N any] struct {
 	registry *Registry[N]
 	name     string
-	parent   *Parent[N]    // nil unless its pattern or function has allowed the name
+	parent   *Parent[N]    // nil unless its pattern or function allowed the name
 	dynamic  bool          // created on demand
 	told     chan struct{} // closed when the functions of OnNew have returned
-	value    N             // set before the entry is there
+	value    N             // set before the entry exists
 
 	// Guarded by the lock of the registry.
 	state state
-	over  chan struct{} // closed when making, or closing, is over
+	over  chan struct{} // closed when the creation or the closing has finished
 	held  int
 }
 
-// closeTimeout bounds the wait for Options.Close of a single namespace.
+// closeTimeout bounds Options.Close for a single namespace.
 const closeTimeout = 5 * time.Second
 
 // NewRegistry returns an empty registry.
@@ -78,8 +78,8 @@ func NewRegistry[N any](o Options[N]) *Registry[N] {
 	return &Registry[N]{opts: o, byName: make(map[string]*Entry[N])}
 }
 
-// Of returns the namespace of this name and creates it if there is none. A leading slash is added if it is
-// missing. A namespace that is created gets the first parent whose pattern its name matches.
+// Of returns the namespace with this name and creates it if necessary. A missing leading slash is added. A new
+// namespace gets the first parent whose pattern matches its name.
 func (r *Registry[N]) Of(name string) N {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
@@ -98,7 +98,7 @@ func (r *Registry[N]) Of(name string) N {
 	return n
 }
 
-// Lookup returns the namespace of this name, if there is one. It does not wait.
+// Lookup returns the namespace with this name, if it exists. It does not wait.
 func (r *Registry[N]) Lookup(name string) (n N, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -108,22 +108,22 @@ func (r *Registry[N]) Lookup(name string) (n N, ok bool) {
 	return n, false
 }
 
-// All returns the namespaces in the order of their creation.
+// All returns the namespaces in order of creation.
 func (r *Registry[N]) All() []N {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return values(r.order)
 }
 
-// OnNew registers f to be called with each namespace that is created from now on, apart from "/". See [Entry.Wait].
+// OnNew registers f. It is called with each namespace created from now on, except "/". See [Entry.Wait].
 func (r *Registry[N]) OnNew(f func(N)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.created = append(slices.Clip(r.created), f)
 }
 
-// obtain returns the namespace of this name, which it makes if there is none, unless max, if not zero, dynamic ones
-// exist already.
+// obtain returns the namespace with this name and creates it if necessary. It fails if max is not zero and max
+// dynamic namespaces already exist.
 func (r *Registry[N]) obtain(name string, p *Parent[N], dynamic bool, max int) (n N, err error) {
 	r.mu.Lock()
 	for e := r.byName[name]; e != nil; e = r.byName[name] {
@@ -161,8 +161,8 @@ func (r *Registry[N]) obtain(name string, p *Parent[N], dynamic bool, max int) (
 	return e.value, nil
 }
 
-// fill makes the namespace of e. If that panics the name is free again. It reports whether the registry has been
-// closed in the meantime, or before.
+// fill creates the namespace of e. After a panic the name is free again. fill reports whether the registry has been
+// closed.
 func (r *Registry[N]) fill(e *Entry[N]) (late bool) {
 	made := false
 	defer func() {
@@ -185,20 +185,20 @@ func (r *Registry[N]) fill(e *Entry[N]) (late bool) {
 	return false
 }
 
-// count adds delta to the number of dynamic entries if e is one of them. The lock must be held.
+// count adds delta to the number of dynamic entries if e is dynamic. The lock must be held.
 func (r *Registry[N]) count(e *Entry[N], delta int) {
 	if e.dynamic {
 		r.dynamic += delta
 	}
 }
 
-// forgetLocked makes the name of e free.
+// forgetLocked frees the name of e.
 func (r *Registry[N]) forgetLocked(e *Entry[N]) {
 	delete(r.byName, e.name)
 	r.count(e, -1)
 }
 
-// Close closes all namespaces. From then on none is created on demand, and none is dropped.
+// Close closes all namespaces. Afterwards none is created on demand or dropped.
 func (r *Registry[N]) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -214,13 +214,14 @@ func (r *Registry[N]) Close(ctx context.Context) error {
 // Name returns the name with its leading slash.
 func (e *Entry[N]) Name() string { return e.name }
 
-// Parent returns the parent whose pattern or function has allowed the name, or nil.
+// Parent returns the parent whose pattern or function allowed the name, or nil.
 func (e *Entry[N]) Parent() *Parent[N] { return e.parent }
 
-// Wait returns when the functions of OnNew have returned, which may just be setting up the namespace.
+// Wait waits until the functions of OnNew have returned; they may be setting up the namespace.
 func (e *Entry[N]) Wait() { <-e.told }
 
-// Hold keeps the namespace from being dropped until Release. It reports false if it has been dropped already.
+// Hold keeps the namespace from being dropped until Release. It returns false if the namespace has already been
+// dropped.
 func (e *Entry[N]) Hold() bool {
 	r := e.registry
 	if !e.dynamic || !r.opts.DropEmpty {
@@ -235,7 +236,7 @@ func (e *Entry[N]) Hold() bool {
 	return true
 }
 
-// Release undoes Hold. A dynamic namespace that is no longer held is dropped, if Options say so: it closes before
+// Release undoes Hold. If Options.DropEmpty is set, a dynamic namespace that is no longer held is closed before
 // Release returns.
 func (e *Entry[N]) Release() {
 	r := e.registry
@@ -262,7 +263,7 @@ func (e *Entry[N]) Release() {
 	e.close()
 }
 
-// close closes the namespace when nothing else would.
+// close closes the namespace independently of Registry.Close.
 func (e *Entry[N]) close() {
 	o := &e.registry.opts
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

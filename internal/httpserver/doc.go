@@ -2,14 +2,14 @@
 // mostly wait or become WebSocket connections.
 //
 // [Server] behaves like [http.Server]. On Linux it accepts TCP and Unix connections without the poller of the Go
-// runtime, and serves the plain requests of its handler itself:
+// runtime, and serves plain requests itself:
 //
 //   - A WebSocket handshake that no function of the application sees is answered on the goroutine that accepts.
-//     Whoever hijacks the connection can take its descriptor; see [epoll.Detacher].
+//     A handler that hijacks the connection can take its descriptor; see [epoll.Detacher].
 //   - A request that waits for its answer is parked by [polling.Parker]. Neither it nor an idle connection has a
 //     goroutine or a buffer: one goroutine waits for all of them.
-//   - A POST behind a parked GET on the same connection is served while the GET waits. Answers leave in the order
-//     of the requests.
+//   - A POST behind a parked GET on the same connection is served while the GET waits. Responses are sent in the
+//     order of the requests.
 //
 // Other requests go to net/http, together with their connection and the bytes already read from it; these include
 // all requests that ordinary clients of the handler do not send. So do TLS connections, connections of other

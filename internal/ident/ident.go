@@ -1,4 +1,4 @@
-// Package ident makes the identifiers that clients see.
+// Package ident generates the identifiers that clients see.
 package ident
 
 import (
@@ -10,11 +10,11 @@ import (
 // Size is the length of an identifier in bytes.
 const Size = 20
 
-// Source makes identifiers that are unique in the process and cannot be guessed. The zero value is ready
-// for use. It is safe for concurrent use.
+// Source generates identifiers that are unique in the process and cannot be guessed. The zero value is ready for
+// use. It is safe for concurrent use.
 type Source struct{ count atomic.Uint32 }
 
-// New returns 12 random bytes and a 24-bit count as base64url: 20 characters, as the reference makes them.
+// New returns 12 random bytes and a 24-bit count as base64url: 20 characters, in the format of the reference.
 func (s *Source) New() string {
 	var raw [15]byte
 	rand.Read(raw[:12]) // never fails

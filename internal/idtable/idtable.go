@@ -1,8 +1,8 @@
-// Package idtable is a hash table of values that know their id.
+// Package idtable is a hash table of values that hold their own ids.
 //
-// A map[string]T holds every id a second time and has room to spare: at 41 bytes for each of a million entries it would
-// be a twentieth of what an idle connection costs. A Table holds the values with 32 bits of the hash of their id, 18 bytes
-// for each on average, and gives memory back when it shrinks.
+// A map[string]T stores each id a second time and has spare capacity: at 41 bytes per entry, a map of a million
+// entries would take a twentieth of the memory of the idle connections. A Table stores the values with 32 bits of
+// each id's hash, 18 bytes per value on average, and releases memory when it shrinks.
 package idtable
 
 import (
@@ -10,25 +10,25 @@ import (
 	"slices"
 )
 
-// Value is what is held: a pointer, as a rule. The zero value must not be held. Its id does not change.
+// Value is an element of a Table, usually a pointer. The zero value must not be stored. ID must not change.
 type Value interface {
 	comparable
 	ID() string
 }
 
-// Table holds one value for each id. The zero value is ready for use. It is not safe for concurrent use, but any
-// number of goroutines may read it at once.
+// Table holds one value for each id. The zero value is ready for use. It is not safe for concurrent use, except
+// that any number of goroutines may read it at once.
 type Table[T Value] struct {
 	count  int
 	hashes []uint32
-	values []T // open addressing, linear probing: there is no gap between where a value belongs and where it is
+	values []T // open addressing, linear probing: there is no gap between a value and its home
 }
 
 var seed = maphash.MakeSeed()
 
 const (
 	minSize = 8
-	// A table is enlarged by half when more than maxLoad/16 of it are in use, and shrinks below minLoad/16.
+	// A table grows by half when more than maxLoad/16 of its places are in use, and shrinks below minLoad/16.
 	maxLoad = 13
 	minLoad = 4
 )
@@ -45,7 +45,7 @@ func (t *Table[T]) Get(id string) T {
 	return none
 }
 
-// Put adds v and returns the value with the same id that it replaces, or the zero value.
+// Put adds v. It returns the value with the same id that v replaces, or the zero value.
 func (t *Table[T]) Put(v T) (old T) {
 	h := hash(v.ID())
 	i, ok := t.find(h, v.ID())
@@ -61,7 +61,7 @@ func (t *Table[T]) Put(v T) (old T) {
 	return old
 }
 
-// Delete removes v and reports whether it was there. Another value with the same id stays.
+// Delete removes v and reports whether it was present. Another value with the same id stays.
 func (t *Table[T]) Delete(v T) bool {
 	i, ok := t.find(hash(v.ID()), v.ID())
 	if !ok || t.values[i] != v {
@@ -92,7 +92,7 @@ func (t *Table[T]) AppendTo(dst []T) []T {
 
 func hash(id string) uint32 { return uint32(maphash.String(seed, id) >> 32) }
 
-// home returns where a value with hash h belongs.
+// home returns the preferred place of a value with hash h.
 func (t *Table[T]) home(h uint32) int { return int(uint64(h) * uint64(len(t.values)) >> 32) }
 
 // next returns the place after i.
@@ -103,7 +103,7 @@ func (t *Table[T]) next(i int) int {
 	return 0
 }
 
-// find returns where the value with this id is.
+// find returns the place of the value with this id.
 func (t *Table[T]) find(h uint32, id string) (i int, ok bool) {
 	if t.count == 0 {
 		return 0, false
@@ -117,7 +117,7 @@ func (t *Table[T]) find(h uint32, id string) (i int, ok bool) {
 	return 0, false
 }
 
-// insert puts v, which is not there yet, into the first place that is free.
+// insert puts v, which must be absent, into the first free place.
 func (t *Table[T]) insert(h uint32, v T) {
 	var none T
 	i := t.home(h)
@@ -127,11 +127,11 @@ func (t *Table[T]) insert(h uint32, v T) {
 	t.hashes[i], t.values[i] = h, v
 }
 
-// close empties place i and moves values that come behind, so that there is no gap in front of them.
+// close empties place i and moves later values so that no gap precedes them.
 func (t *Table[T]) close(i int) {
 	var none T
 	for j := t.next(i); t.values[j] != none; j = t.next(j) {
-		// The value at j may move to i unless it belongs somewhere between the two.
+		// The value at j may move to i unless its home is between the two.
 		if home := t.home(t.hashes[j]); t.distance(home, j) >= t.distance(i, j) {
 			t.hashes[i], t.values[i] = t.hashes[j], t.values[j]
 			i = j
@@ -140,7 +140,7 @@ func (t *Table[T]) close(i int) {
 	t.values[i] = none
 }
 
-// distance returns how many steps it is from i to j.
+// distance returns the number of steps from i to j.
 func (t *Table[T]) distance(i, j int) int {
 	if j < i {
 		j += len(t.values)

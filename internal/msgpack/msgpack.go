@@ -1,8 +1,8 @@
-// Package msgpack reads and writes MessagePack, one value at a time. It gives no meaning to
-// extensions: the dialects of the JavaScript libraries differ there.
+// Package msgpack reads and writes MessagePack, one value at a time. It does not interpret extensions: the dialects
+// of the JavaScript libraries differ there.
 //
-// A [Reader] takes hostile input: it never allocates, never reads outside its data, and reports a
-// container only if the data left could hold that many elements.
+// A [Reader] is safe for hostile input: it never allocates, never reads outside its data, and reports a container
+// only if the remaining data could hold that many elements.
 package msgpack
 
 import (
@@ -17,7 +17,7 @@ type Kind uint8
 const (
 	Nil Kind = iota
 	Bool
-	Uint // an integer that is not negative, of either family
+	Uint // a non-negative integer, of either family
 	Int  // a negative integer
 	Float
 	String
@@ -27,44 +27,44 @@ const (
 	Ext
 )
 
-// Token is a value, or the head of an array or map, whose elements follow it.
+// Token is a value, or the head of an array or map whose elements follow.
 type Token struct {
 	Kind  Kind
 	Ext   int8    // type of an Ext
 	Bool  bool    // value of a Bool
-	Fixed bool    // an Ext in one of the forms with a fixed length of 1, 2, 4, 8 or 16 bytes
+	Fixed bool    // the Ext uses a form with a fixed length of 1, 2, 4, 8 or 16 bytes
 	Uint  uint64  // value of a Uint
 	Int   int64   // value of an Int
 	Float float64 // value of a Float
-	Bytes []byte  // content of a String, Binary or Ext; part of the data that is read
-	Len   int     // number of elements of an Array, of pairs of a Map
+	Bytes []byte  // content of a String, Binary or Ext; a part of the data
+	Len   int     // number of elements of an Array, or of pairs of a Map
 }
 
 var (
-	// ErrTruncated is returned where a value is longer than the data.
+	// ErrTruncated reports a value that is longer than the data.
 	ErrTruncated = errors.New("msgpack: data ends inside a value")
-	// ErrInvalid is returned for the byte that starts no value.
+	// ErrInvalid reports the byte that starts no value.
 	ErrInvalid = errors.New("msgpack: invalid type byte")
-	// ErrDepth is returned for values that are nested too deep.
+	// ErrDepth reports values nested too deeply.
 	ErrDepth = errors.New("msgpack: nested too deep")
 )
 
-// Reader reads the values in a byte slice. After an error it stays where it is.
+// Reader reads the values in a byte slice. After an error its position does not change.
 type Reader struct {
 	data []byte
 	pos  int
 }
 
-// NewReader returns a Reader for data, which must not change while it is read.
+// NewReader returns a Reader for data, which must not change during reading.
 func NewReader(data []byte) Reader { return Reader{data: data} }
 
 // Pos returns the index of the next byte.
 func (r *Reader) Pos() int { return r.pos }
 
-// Seek makes the byte with this index, one that Pos has returned, the next one.
+// Seek sets the position to pos, which must be an earlier result of Pos.
 func (r *Reader) Seek(pos int) { r.pos = pos }
 
-// Rest returns the number of bytes that are left.
+// Rest returns the number of unread bytes.
 func (r *Reader) Rest() int { return len(r.data) - r.pos }
 
 // Next reads one value, or the head of an array or map.
@@ -152,7 +152,7 @@ func (r *Reader) next() (t Token, err error) {
 	return t, ErrInvalid
 }
 
-// length converts a number of elements; where int has 32 bits, too large a one remains too large.
+// length converts a number of elements. Where int has 32 bits, a number that is too large remains too large.
 func length(n uint64) int { return int(min(n, math.MaxInt32)) }
 
 func (r *Reader) uint(size int) (n uint64, err error) {
@@ -186,10 +186,10 @@ func (r *Reader) ext(n uint64, fixed bool) (t Token, err error) {
 	return t, err
 }
 
-// Skip reads one value with everything in it, nested to no more than maxDepth levels. It does not recurse.
+// Skip reads one value with all its elements, nested no deeper than maxDepth. It does not recurse.
 func (r *Reader) Skip(maxDepth int) error {
 	start := r.pos
-	// left counts the values that are still to be read on each level but the outermost.
+	// left counts the unread values on each level but the outermost.
 	var few [16]int
 	left := few[:0]
 	for {
@@ -270,7 +270,7 @@ func AppendFloat(dst []byte, v float64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(v))
 }
 
-// AppendStringHead appends the head of a string of n bytes, which the caller appends.
+// AppendStringHead appends the head of a string of n bytes. The caller appends the bytes.
 func AppendStringHead(dst []byte, n int) []byte {
 	if n < 0x20 {
 		return append(dst, 0xa0|byte(n))
@@ -294,7 +294,7 @@ func AppendArrayHead(dst []byte, n int) []byte { return appendHead(dst, 0x90, 0x
 // AppendMapHead appends the head of a map of n pairs.
 func AppendMapHead(dst []byte, n int) []byte { return appendHead(dst, 0x80, 0xde, n) }
 
-// AppendExt appends an extension, in the form with a fixed length if there is one.
+// AppendExt appends an extension, in a form with a fixed length if possible.
 func AppendExt(dst []byte, kind int8, b []byte) []byte {
 	switch len(b) {
 	case 1:

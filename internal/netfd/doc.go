@@ -1,8 +1,8 @@
-// Package netfd makes system calls on the descriptors of sockets, without the poller of the Go runtime.
+// Package netfd makes system calls on socket descriptors, without the poller of the Go runtime.
 //
-// None of the calls waits, so the scheduler is not told of them. A [Poller] is how a goroutine waits for many
-// descriptors at once. Everything here is for Linux; on other systems the package is empty.
+// None of the calls waits, so the scheduler is not notified. With a [Poller] one goroutine waits for many
+// descriptors. The package supports Linux only; on other systems it is empty.
 //
-// The package imports nothing of the project. Package epoll, which serves WebSocket connections, and
-// package httpserver, which accepts connections and reads their requests, import it.
+// It imports no other package of the project. Package epoll, which serves WebSocket connections, and package
+// httpserver, which accepts connections and reads their requests, import it.
 package netfd

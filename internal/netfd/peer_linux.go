@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HungUp reports whether the peer of a socket has ended its stream or the connection has failed. Bytes may be left to
-// read.
+// HungUp reports whether the peer of a socket has ended its stream or the connection has failed. Unread bytes may
+// remain.
 func HungUp(fd int32) bool {
 	fds := [1]unix.PollFd{{Fd: fd, Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(fds[:], 0)
@@ -15,7 +15,7 @@ func HungUp(fd int32) bool {
 }
 
 // Heard reports whether the kernel has received data or an acknowledgement from the peer of a TCP connection within
-// the given time. It is true for sockets that are not TCP.
+// the given time. It returns true for other sockets.
 func Heard(fd int32, within time.Duration) bool {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

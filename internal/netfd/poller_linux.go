@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Poller is an epoll descriptor and an eventfd by which other goroutines wake the one that waits. Control and
-// Wake are safe for concurrent use; the other methods are for one goroutine at a time.
+// A Poller is an epoll descriptor with an eventfd that wakes its waiting goroutine. Control and Wake are safe for
+// concurrent use; the other methods must be called by one goroutine at a time.
 type Poller struct {
 	epoll, event int
-	file         *os.File // the epoll descriptor as the runtime's poller knows it
+	file         *os.File // the epoll descriptor, registered with the runtime's poller
 	raw          syscall.RawConn
 	deadline     time.Time // of file
 
@@ -25,7 +25,7 @@ type Poller struct {
 	errno  syscall.Errno
 }
 
-// OpenPoller returns a Poller, which Close releases. The error is that of a system call.
+// OpenPoller returns a Poller; Close releases it. The error is one of a system call.
 func OpenPoller() (*Poller, error) {
 	p := new(Poller)
 	var err error
@@ -36,7 +36,7 @@ func OpenPoller() (*Poller, error) {
 		unix.Close(p.epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if err = unix.SetNonblock(p.epoll, true); err == nil { // or the runtime would not wait for it
+	if err = unix.SetNonblock(p.epoll, true); err == nil { // required by the runtime's poller
 		p.file = os.NewFile(uintptr(p.epoll), "epoll")
 		p.raw, err = p.file.SyscallConn()
 	}
@@ -55,42 +55,41 @@ func OpenPoller() (*Poller, error) {
 	return p, nil
 }
 
-// Poll fills events with what is ready and returns their number.
+// Poll fills events with the pending events and returns their number.
 func (p *Poller) Poll(events []unix.EpollEvent) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&events[0])),
 		uintptr(len(events)), 0, 0, 0)
 	return int(n), errno
 }
 
-// Wait is like Poll, but waits until there is an event, or until deadline unless that is zero.
+// Wait is like Poll, but waits for an event, or until deadline if it is not zero.
 func (p *Poller) Wait(events []unix.EpollEvent, deadline time.Time) (int, syscall.Errno) {
 	p.events, p.found, p.errno = events, 0, 0
 	p.Await(deadline, p.take)
 	return p.found, p.errno
 }
 
-// Await calls try until it returns true, or until deadline unless that is zero. Before it calls try again, it waits
-// until something is ready. The goroutine is parked then: a system call that waits would keep its processor from
-// others until the runtime takes it away.
+// Await calls try until it returns true, or until deadline if it is not zero. Between calls it waits for an event.
+// The goroutine is then parked; a blocking system call would occupy its processor until the runtime retakes it.
 func (p *Poller) Await(deadline time.Time, try func() bool) {
 	if deadline != p.deadline {
 		p.deadline = deadline
 		_ = p.file.SetReadDeadline(deadline)
 	}
 	p.try = try
-	_ = p.raw.Read(p.tryRaw) // an error says that the time is over
+	_ = p.raw.Read(p.tryRaw) // an error means that the deadline has passed
 }
 
-// Control calls epoll_ctl. slot and generation are the fields Fd and Pad of the events. Both are zero in the
+// Control calls epoll_ctl. slot and generation become the fields Fd and Pad of the events. Both are zero in the
 // event of Wake.
 func (p *Poller) Control(op, fd int, events, slot, generation uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(generation)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, fd, &event))
 }
 
-// Wake makes a Wait return, the next one if there is none, until Awake.
+// Wake makes the current or next Wait return, until Awake.
 func (p *Poller) Wake() {
-	one := [8]byte{7: 1, 0: 1} // any value but the largest will do, in either byte order
+	one := [8]byte{7: 1, 0: 1} // any value except the maximum works, in either byte order
 	unix.Write(p.event, one[:])
 }
 

@@ -16,13 +16,13 @@ func Read(fd int32, b []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// Unread reports whether a socket has bytes that have not been read.
+// Unread reports whether a socket has unread bytes.
 func Unread(fd int32) bool {
 	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 	return err == nil && n > 0
 }
 
-// Write writes as much of b to a socket as the kernel takes, which may be nothing. b must not be empty.
+// Write writes as much of b as the kernel accepts, possibly nothing. b must not be empty.
 func Write(fd int32, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
@@ -32,7 +32,7 @@ func Write(fd int32, b []byte) (int, error) {
 // MaxVectors is the largest number of chunks for WriteVectors.
 const MaxVectors = 64
 
-// WriteVectors is Write for several chunks. There must be at least one and at most MaxVectors of them, none empty.
+// WriteVectors is Write for one to MaxVectors chunks, none of them empty.
 func WriteVectors(fd int32, vectors [][]byte) (int, error) {
 	var iov [MaxVectors]unix.Iovec
 	for i, b := range vectors {
@@ -56,9 +56,9 @@ func written(n int, errno syscall.Errno) (int, error) {
 	return 0, os.NewSyscallError("write", errno)
 }
 
-// Detach closes conn and returns a descriptor for its socket, which stays open and belongs to the caller. It
-// returns -1 and leaves conn as it is if that fails. The descriptor is a duplicate, because the
-// poller of the runtime gives up its own only by closing it.
+// Detach closes conn and returns a descriptor for its socket, which stays open and belongs to the caller. On
+// failure it returns -1 and leaves conn unchanged. The descriptor is a duplicate, because the runtime's poller
+// releases its own only by closing it.
 func Detach(conn interface {
 	syscall.Conn
 	net.Conn

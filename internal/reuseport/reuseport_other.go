@@ -1,6 +1,6 @@
 //go:build !unix
 
-// Package reuseport listens on ports that several processes share, which is not possible here.
+// Package reuseport listens on ports shared by several processes, which this system does not support.
 package reuseport
 
 import (
@@ -9,7 +9,7 @@ import (
 	"net"
 )
 
-// Listen returns a listener at addr, a TCP address, or an error if the port is to be shared.
+// Listen returns a listener at addr, a TCP address, or an error if shared is true.
 func Listen(ctx context.Context, addr string, shared bool) (net.Listener, error) {
 	if shared {
 		return nil, errors.ErrUnsupported

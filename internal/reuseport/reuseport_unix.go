@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package reuseport listens on ports that several processes share.
+// Package reuseport listens on ports shared by several processes.
 package reuseport
 
 import (
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen returns a listener at addr, a TCP address. If shared is true, other processes may listen on the same port, if theirs
-// is shared, too, and the kernel gives each connection to one of them.
+// Listen returns a listener at addr, a TCP address. If shared is true, other processes may also listen on the port
+// with shared set, and the kernel assigns each connection to one of them.
 func Listen(ctx context.Context, addr string, shared bool) (net.Listener, error) {
 	var config net.ListenConfig
 	if shared {

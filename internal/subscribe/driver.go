@@ -2,41 +2,42 @@ package subscribe
 
 import "context"
 
-// Driver connects to a broker. Its methods are called by one goroutine at a time and return soon after ctx ends.
+// Driver connects to a broker. Its methods are called by one goroutine at a time and must return soon after ctx is
+// done.
 type Driver interface {
-	// Locate returns the key of the connection that a name belongs to: "" if there is one for all.
+	// Locate returns the key of the connection for a name, or "" if there is one connection for all names.
 	Locate(ctx context.Context, name string) (key string, err error)
-	// Open returns a connection with a key that Locate has just returned. No other one with this key is open. It reports
-	// to f.
+	// Open returns the connection for a key that Locate has just returned. No other connection with this key is
+	// open. It reports to f.
 	Open(ctx context.Context, key string, f *Feed) (Conn, error)
 }
 
-// Conn is a connection that receives.
+// Conn is a receiving connection.
 type Conn interface {
-	// Receive reports to the Feed until the connection fails or is closed, and returns why. It is called once, at the same
-	// time as the other methods, of which one is called at a time.
+	// Receive reports to the Feed until the connection fails or is closed, and returns the reason. It is called
+	// once, concurrently with the other methods, which are called one at a time.
 	Receive() error
-	// Subscribe subscribes to names. Feed.Confirmed is to be called for each of them when its messages come. A connection
-	// of which this or one of the following methods fails is closed.
+	// Subscribe subscribes to names. The driver must call Feed.Confirmed for each name once its messages arrive. If
+	// Subscribe, Unsubscribe or Ping fails, the connection is closed.
 	Subscribe(ctx context.Context, names []string) error
 	// Unsubscribe ends subscriptions.
 	Unsubscribe(ctx context.Context, names []string) error
-	// Ping has a broker that is alive say something, upon which Feed.Heard is to be called. It is called when nothing has
-	// come for a while.
+	// Ping asks the broker for a sign of life; the driver must call Feed.Heard when it arrives. Ping is called
+	// after a period of silence.
 	Ping(ctx context.Context) error
-	// Close ends the connection, which makes Receive return. It is called once.
+	// Close closes the connection, which makes Receive return. It is called once.
 	Close()
 }
 
-// Message is what has come by a subscription.
+// Message is a received message.
 type Message struct {
-	Name    string // that was subscribed to
-	Channel string // that the message was sent to, if Name stands for several
-	Payload []byte // does not change any more
-	Value   any    // where Payload is not enough, or what was inserted
+	Name    string // subscribed name
+	Channel string // channel the message was sent to, if Name is a pattern
+	Payload []byte // immutable
+	Value   any    // set if Payload is not sufficient, or by Insert
 }
 
-// overhead is what a message counts beside its bytes.
+// overhead is the cost of a message in addition to its bytes.
 const overhead = 256
 
 func (m *Message) size() int { return len(m.Channel) + len(m.Payload) + overhead }

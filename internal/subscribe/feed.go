@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// Feed is a connection that receives, as its driver sees it. Its methods may be called by any goroutine, from the call of
-// Driver.Open on.
+// Feed is a receiving connection as seen by its driver. Its methods may be called by any goroutine once Driver.Open
+// has been called.
 type Feed struct {
 	r     *Receiver
 	key   string
 	conn  Conn
 	since time.Time
 	over  sync.Once
-	why   error         // it was given up
-	done  chan struct{} // closed when it is given up
-	ended chan struct{} // closed when nothing more is received, and its names are looked for elsewhere
+	why   error         // reason for giving it up
+	done  chan struct{} // closed when the feed is given up
+	ended chan struct{} // closed when nothing more is received and the names are being relocated
 
-	quiet    atomic.Int32 // looks since something has come
-	busy     atomic.Bool  // something that has come is being handed over
-	answered atomic.Bool  // something has come
+	quiet    atomic.Int32 // checks since the last sign of life
+	busy     atomic.Bool  // a message is being delivered
+	answered atomic.Bool  // the broker has answered
 
-	names map[string]bool // and whether they are confirmed; guarded by Receiver.mu
+	names map[string]bool // values tell whether the name is confirmed; guarded by Receiver.mu
 }
 
-// Received hands m over to the members that have subscribed to m.Name. It waits if there is no room, and returns false if
-// the feed is given up meanwhile: m has not reached all of them then.
+// Received delivers m to the members subscribed to m.Name. It waits for space. It returns false if the feed is
+// given up meanwhile; m has then not reached all members.
 func (f *Feed) Received(m Message) bool {
 	f.Heard()
 	f.busy.Store(true)
@@ -39,14 +39,14 @@ func (f *Feed) Received(m Message) bool {
 	return true
 }
 
-// Insert is Received for what a driver itself has to say about a name. It does not wait.
+// Insert is Received for a message from the driver itself. It does not wait.
 func (f *Feed) Insert(m Message) {
 	for _, member := range f.r.members(m.Name) {
 		member.queue.insert(m)
 	}
 }
 
-// Heard takes note that the broker is alive.
+// Heard records that the broker is alive.
 func (f *Feed) Heard() {
 	f.quiet.Store(0)
 	if !f.answered.Swap(true) {
@@ -54,7 +54,7 @@ func (f *Feed) Heard() {
 	}
 }
 
-// Confirmed takes note that the messages of a name come from now on.
+// Confirmed records that the messages of a name arrive from now on.
 func (f *Feed) Confirmed(name string) {
 	f.Heard()
 	f.r.mu.Lock()
@@ -68,16 +68,15 @@ func (f *Feed) Confirmed(name string) {
 	}
 }
 
-// Moved takes note that the connection does not have a name any more: where it is now is to be looked for.
+// Moved records that the connection no longer serves a name, which must be located again.
 func (f *Feed) Moved(name string) { f.lose(errMoved, []string{name}) }
 
-// Refused is Moved for a broker that has not said which name. It is one that is not confirmed: the others are not to suffer
-// from that.
+// Refused is Moved for a broker that has not named the refused name. It affects only unconfirmed names.
 func (f *Feed) Refused() {
 	f.lose(errMoved, f.list(func(confirmed bool) bool { return !confirmed }))
 }
 
-// list returns the names of f that are confirmed or not, as which says.
+// list returns the names of f selected by which.
 func (f *Feed) list(which func(confirmed bool) bool) (names []string) {
 	f.r.mu.RLock()
 	defer f.r.mu.RUnlock()
@@ -89,7 +88,7 @@ func (f *Feed) list(which func(confirmed bool) bool) (names []string) {
 	return names
 }
 
-// lose takes note that f does not have some names any more, and has them looked at again.
+// lose removes names from f and schedules them to be located again.
 func (f *Feed) lose(err error, names []string) {
 	r, lost := f.r, make(map[*Member]struct{})
 	r.mu.Lock()
@@ -114,7 +113,7 @@ func (f *Feed) lose(err error, names []string) {
 	}
 }
 
-// Dropped takes note that the driver had no room for count messages of a name.
+// Dropped reports that the driver had no space for count messages of a name.
 func (f *Feed) Dropped(name string, count int) {
 	for _, m := range f.r.members(name) {
 		m.owner.Dropped(count)
@@ -130,7 +129,7 @@ func (f *Feed) receive() {
 	close(f.ended)
 }
 
-// giveUp has f take no more names. The first call says why.
+// giveUp makes f accept no more names. The first call sets the reason.
 func (f *Feed) giveUp(why error) {
 	f.over.Do(func() {
 		f.why = why

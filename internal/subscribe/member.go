@@ -6,41 +6,44 @@ import (
 	"slices"
 )
 
-// Owner is who a Member belongs to. Its methods are called by any goroutine, with no lock held, and must not block.
+// Owner is the owner of a Member. Its methods are called by any goroutine, with no lock held, and must not block.
 type Owner interface {
-	// IsOwn reports whether the owner has sent a payload itself. Then it takes no room and is not handed over.
+	// IsOwn reports whether the owner itself has sent a payload. Such a payload takes no space and is not
+	// delivered.
 	IsOwn(payload []byte) bool
-	// Connected is called when all names of Join are subscribed to, each time that the last of them is confirmed.
+	// Connected is called when all names of Join are subscribed to, each time the last of them is confirmed.
 	Connected()
-	// Lost is called when messages may have been lost because a connection was.
+	// Lost is called when messages may have been lost with a connection.
 	Lost()
-	// Dropped is called when count messages found no room.
+	// Dropped is called when count messages were dropped for lack of space.
 	Dropped(count int)
 }
 
-// Member is a namespace that subscribes to names of a Receiver. Its methods are safe for concurrent use. Only Close blocks.
+// Member is a namespace subscribed to names of a Receiver. Its methods are safe for concurrent use. Only Close
+// blocks.
 type Member struct {
 	r     *Receiver
 	queue queue
 	owner Owner // set by Join
 
 	// Guarded by Receiver.mu.
-	joined  []string // the names of Join, the last one last
-	missing []string // of the others, those that have not been confirmed yet
+	joined  []string // the names of Join, with last at the end
+	missing []string // joined names except the last that are not confirmed yet
 	closed  bool
 }
 
-// NewMember returns a member that has not joined. handle is called with what has come, in order, by one goroutine at a
-// time, with no lock held. It may take its time: see the bounds of the package. batch is the caller's again when it returns.
+// NewMember returns a member that has not joined. handle is called with received messages, in order, by one
+// goroutine at a time, with no lock held. It may be slow; see the bounds of the package. batch belongs to the
+// caller again when handle returns.
 func (r *Receiver) NewMember(handle func(batch []Message)) *Member {
 	m := &Member{r: r}
 	m.queue = queue{pool: &r.pool, handle: handle, dropped: func(count int) { m.owner.Dropped(count) }}
 	return m
 }
 
-// Join subscribes to the names in first and, when all of them are confirmed, to last. Where nodes are counted by their
-// subscriptions to last, who has counted this one may rely on the others. Join is called before the other methods; only
-// the first call counts.
+// Join subscribes to the names in first and, once all are confirmed, to last. If nodes are counted by their
+// subscriptions to last, a counted node has therefore subscribed to all other names. Join must be called before the
+// other methods; only the first call has an effect.
 func (m *Member) Join(o Owner, last string, first ...string) {
 	m.r.mu.Lock()
 	defer m.r.mu.Unlock()
@@ -57,7 +60,7 @@ func (m *Member) Join(o Owner, last string, first ...string) {
 	}
 }
 
-// confirmedLocked takes note that a name is subscribed to, and reports whether m is connected by that.
+// confirmedLocked records that a name is subscribed to, and reports whether this connects m.
 func (m *Member) confirmedLocked(name string) (connected bool) {
 	if len(m.joined) == 0 {
 		return false
@@ -71,7 +74,7 @@ func (m *Member) confirmedLocked(name string) (connected bool) {
 	return name == last
 }
 
-// Subscribe has m receive what is sent to a name, soon.
+// Subscribe starts the delivery of a name's messages to m, soon.
 func (m *Member) Subscribe(name string) {
 	m.r.mu.Lock()
 	defer m.r.mu.Unlock()
@@ -80,19 +83,19 @@ func (m *Member) Subscribe(name string) {
 	}
 }
 
-// Unsubscribe ends that at once. What has been received before is still handed over.
+// Unsubscribe ends the delivery of names at once. Messages received earlier are still delivered.
 func (m *Member) Unsubscribe(names ...string) {
 	m.r.mu.Lock()
 	defer m.r.mu.Unlock()
 	m.r.leaveLocked(m, names)
 }
 
-// Insert hands over a message behind those that have come, whether there is room or not. It reports whether m is open.
+// Insert queues a message after those already received, regardless of the space left. It reports whether m is open.
 func (m *Member) Insert(msg Message) bool { return m.queue.insert(msg) }
 
-// Close ends the subscriptions of Join, and drops what has not been handed over. It waits until the broker has been told,
-// if it can be reached, and until the connections are closed if m was the last member. If ctx ends before, it returns its
-// cause, wrapped. The caller ends the subscriptions of Subscribe before.
+// Close ends the subscriptions of Join and drops undelivered messages. It waits until the broker has been told, if
+// reachable, and, after the last member, until the connections are closed. If ctx is done first, it returns the
+// wrapped cause of ctx. The caller must end subscriptions made with Subscribe first.
 func (m *Member) Close(ctx context.Context) error {
 	m.r.mu.Lock()
 	m.closed = true
@@ -105,7 +108,7 @@ func (m *Member) Close(ctx context.Context) error {
 	return nil
 }
 
-// wantLocked adds m to those who want a name.
+// wantLocked adds m to the members that want a name.
 func (r *Receiver) wantLocked(name string, m *Member) {
 	if !slices.Contains(r.wanted[name], m) {
 		r.wanted[name] = append(slices.Clip(r.wanted[name]), m)

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// maxBatch is how many messages are handed over at once. Their bytes are free again when all of them have been handled.
+// maxBatch is the maximum number of messages delivered at once. Their bytes are released when all have been
+// handled.
 const maxBatch = 64
 
-// pool is what the queues of a Receiver share.
+// pool is shared by the queues of a Receiver.
 type pool struct {
-	limit    int           // of bytes in all queues, or being handled
-	patience time.Duration // how long room in a queue is waited for
+	limit    int           // bytes in all queues, including those being handled
+	patience time.Duration // wait for space in a queue
 
-	mu    sync.Mutex // guards the queues, too
+	mu    sync.Mutex // also guards the queues
 	bytes int
-	room  chan struct{} // closed when there may be room; nil if nobody waits for that
+	room  chan struct{} // closed when there may be space; nil without a waiter
 }
 
-// queue keeps the messages of a member in order. While there are any, a goroutine, work, hands them over.
+// queue keeps the messages of a member in order. While it is not empty, the goroutine of work delivers them.
 type queue struct {
 	pool    *pool
 	handle  func([]Message)
@@ -26,20 +27,20 @@ type queue struct {
 
 	// Guarded by pool.mu.
 	waiting []Message
-	bytes   int // waiting, or being handled
+	bytes   int // waiting or being handled
 	running bool
 	closed  bool
-	overrun bool // patience has ended, and it is not half empty yet
+	overrun bool // patience has ended, and the queue is not half empty yet
 }
 
-// fitsLocked reports whether there is room for a message. A queue gets as much as it leaves free.
+// fitsLocked reports whether there is space for a message. A queue may grow to the size of the remaining space.
 func (q *queue) fitsLocked(size int) bool {
 	p := q.pool
 	return p.bytes == 0 || p.bytes+size <= p.limit && p.bytes+q.bytes <= p.limit
 }
 
-// add queues m. If there is no room it waits, and drops m when that has taken too long. It returns false if done is
-// closed while it waits, and m is to come again.
+// add queues m. If there is no space it waits, and drops m after the patience has ended. It returns false if done
+// is closed meanwhile; m must then be received again.
 func (q *queue) add(m Message, done <-chan struct{}) bool {
 	p, size := q.pool, m.size()
 	var patience *time.Timer
@@ -75,7 +76,7 @@ func (q *queue) add(m Message, done <-chan struct{}) bool {
 	return true
 }
 
-// insert queues m whether there is room or not. It returns false if the queue is closed.
+// insert queues m regardless of the space left. It returns false if the queue is closed.
 func (q *queue) insert(m Message) bool {
 	q.pool.mu.Lock()
 	defer q.pool.mu.Unlock()
@@ -101,7 +102,7 @@ func (q *queue) work() {
 	}
 }
 
-// turn hands some messages over. It returns false when there are none.
+// turn delivers some messages. It returns false when the queue is empty.
 func (q *queue) turn() bool {
 	batch := q.take()
 	if batch == nil {
@@ -134,7 +135,7 @@ func (q *queue) take() (batch []Message) {
 	return batch
 }
 
-// releaseLocked makes the room of messages free.
+// releaseLocked releases the space of messages.
 func (q *queue) releaseLocked(batch []Message) {
 	p := q.pool
 	for i := range batch {
@@ -150,7 +151,7 @@ func (q *queue) releaseLocked(batch []Message) {
 	}
 }
 
-// close drops what waits, and what is added from now on. What is being handled is not waited for.
+// close drops waiting messages and all later ones. It does not wait for messages being handled.
 func (q *queue) close() {
 	q.pool.mu.Lock()
 	defer q.pool.mu.Unlock()

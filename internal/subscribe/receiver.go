@@ -14,11 +14,11 @@ const (
 	defaultPatience   = time.Second
 	defaultMaxPending = 64 << 20
 
-	// maxQuiet is the number of looks in a row at which nothing had come since the one before, the last of which gives a
-	// connection up. Counting them, instead of looking at the clock, is fair when this process has not run for a while: an
-	// answer that is there is read before the next look.
+	// maxQuiet is the number of consecutive checks without a sign of life after which a connection is given up.
+	// Checks are counted instead of time so that a pause of this process does no harm: an answer that has arrived
+	// is read before the next check.
 	maxQuiet = 3
-	// The time before another try, half of which is left to chance.
+	// The delay before a retry; half of it is random.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 2 * time.Second
 )
@@ -31,21 +31,21 @@ var (
 
 // Options configure a Receiver. The zero value gives the defaults.
 type Options struct {
-	// Backend is the word for the broker in the log.
+	// Backend names the broker in logs.
 	Backend string
-	// Logger is told when subscriptions are lost and when they are back. Nil means slog.Default().
+	// Logger receives lost and restored subscriptions. Nil means slog.Default().
 	Logger *slog.Logger
-	// MaxPendingBytes bounds what has been received and is not handled yet, for all members. Zero means 64 MiB.
+	// MaxPendingBytes bounds received, unhandled bytes for all members. Zero means 64 MiB.
 	MaxPendingBytes int
-	// Patience is how long a connection waits for room in the queue of a member before messages for it are dropped. Zero
-	// means 1 s; negative means that it does not wait.
+	// Patience is how long a connection waits for space in a member's queue before messages for it are dropped.
+	// Zero means 1 s; negative means no wait.
 	Patience time.Duration
-	// Interval is twice the time between two looks at whether connections are alive. One that was silent for two of them, to
-	// Ping too, is given up. What is asked of a driver may take as long, too. Zero means 5 s.
+	// Interval is twice the time between two checks of the connections. A connection silent for two intervals, in
+	// spite of Ping, is given up. Interval also bounds each call of a driver. Zero means 5 s.
 	Interval time.Duration
 }
 
-// Receiver keeps subscriptions up. It is safe for concurrent use.
+// Receiver maintains subscriptions. It is safe for concurrent use.
 type Receiver struct {
 	driver   Driver
 	backend  string
@@ -56,13 +56,13 @@ type Receiver struct {
 	feeds    map[string]*Feed // by key; of run
 
 	mu      sync.RWMutex
-	wanted  map[string][]*Member // by name; the slices are not changed
+	wanted  map[string][]*Member // by name; the slices are immutable
 	placed  map[string]*Feed     // the connection of each name that is subscribed to, or about to be
-	changed map[string]struct{}  // names that run has not looked at since they changed
-	waiting []chan struct{}      // closed when run has done what it can about changed
+	changed map[string]struct{}  // names changed since run last processed them
+	waiting []chan struct{}      // closed when run has processed changed as far as possible
 	running bool
-	failed  bool // something has failed that run has not taken note of
-	down    bool // something has failed, and not all works again
+	failed  bool // a failure that run has not processed
+	down    bool // something has failed and not everything works again
 }
 
 // New returns a receiver without subscriptions.
@@ -88,14 +88,14 @@ func New(d Driver, o Options) *Receiver {
 	return r
 }
 
-// members returns who wants a name.
+// members returns the members that want a name.
 func (r *Receiver) members(name string) []*Member {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.wanted[name]
 }
 
-// tell tells those who want a name that it is subscribed to.
+// tell notifies the members that want a name that it is subscribed to.
 func (r *Receiver) tell(name string) {
 	var connected []*Member
 	r.mu.Lock()
@@ -126,7 +126,7 @@ func (r *Receiver) wakeUp() {
 	}
 }
 
-// flush waits until the broker has been told of all changes so far, if it can be reached, or until ctx ends.
+// flush waits until the broker has been told of all changes so far, if reachable, or until ctx is done.
 func (r *Receiver) flush(ctx context.Context) error {
 	done := make(chan struct{})
 	r.mu.Lock()
@@ -145,7 +145,7 @@ func (r *Receiver) flush(ctx context.Context) error {
 	}
 }
 
-// fail has run try again after a while, and logs the first of several failures.
+// fail makes run retry after a delay, and logs the first of several failures.
 func (r *Receiver) fail(err error) {
 	r.mu.Lock()
 	first := !r.down
@@ -157,7 +157,7 @@ func (r *Receiver) fail(err error) {
 	}
 }
 
-// run looks after the connections until nothing is wanted any more.
+// run maintains the connections until nothing is wanted.
 func (r *Receiver) run() {
 	p := &pace{look: time.NewTimer(r.interval / 2), retry: time.NewTimer(r.interval), delay: minBackoff}
 	defer p.look.Stop()
@@ -181,7 +181,7 @@ func (r *Receiver) run() {
 	}
 }
 
-// finish reports whether run ends: nothing is wanted, and nobody waits.
+// finish reports whether run ends: nothing is wanted and no flush is waiting.
 func (r *Receiver) finish() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,7 +192,7 @@ func (r *Receiver) finish() bool {
 	return true
 }
 
-// endFeeds ends the feeds that have been given up, or all.
+// endFeeds ends the feeds that have been given up, or all feeds.
 func (r *Receiver) endFeeds(all bool) {
 	for _, f := range r.feeds {
 		if all || f.givenUp() {
@@ -209,7 +209,7 @@ func (r *Receiver) end(f *Feed, why error) {
 	delete(r.feeds, f.key)
 }
 
-// restored takes note that everything works again, if it does: the broker has answered on all connections.
+// restored logs that everything works again once the broker has answered on all connections.
 func (r *Receiver) restored() {
 	back := len(r.feeds) > 0
 	for _, f := range r.feeds {
@@ -224,14 +224,14 @@ func (r *Receiver) restored() {
 	}
 }
 
-// pace is when run does something by itself.
+// pace holds the timers of run.
 type pace struct {
-	look  *time.Timer   // at the connections
-	retry *time.Timer   // what has failed
-	delay time.Duration // before the next retry but one
+	look  *time.Timer   // next check of the connections
+	retry *time.Timer   // next retry
+	delay time.Duration // before the retry after the next
 }
 
-// wait returns when there is something to do. After a failure it takes the time to the next try, unless somebody waits.
+// wait returns when there is work. After a failure it waits until the next retry, unless a flush is waiting.
 func (r *Receiver) wait(p *pace) {
 	failed := false
 	for {
@@ -260,7 +260,7 @@ func (r *Receiver) wait(p *pace) {
 	}
 }
 
-// apply brings the connections in line with what is wanted of the names that have changed.
+// apply updates the connections for the changed names.
 func (r *Receiver) apply(changed map[string]struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.interval)
 	defer cancel()
@@ -277,7 +277,7 @@ func (r *Receiver) apply(changed map[string]struct{}) {
 		r.mu.Unlock()
 		switch {
 		case wanted && confirmed:
-			r.tell(name) // one of them may not know yet
+			r.tell(name) // a new member may not know yet
 		case wanted && f == nil:
 			if f = r.place(ctx, name, failed); f != nil {
 				add[f] = append(add[f], name)
@@ -294,7 +294,7 @@ func (r *Receiver) apply(changed map[string]struct{}) {
 	}
 }
 
-// do calls a method of a feed's connection, and ends the feed if that fails.
+// do calls a method of a feed's connection and ends the feed on failure.
 func (r *Receiver) do(f *Feed, method func(context.Context) error) {
 	if f.givenUp() {
 		return
@@ -306,8 +306,8 @@ func (r *Receiver) do(f *Feed, method func(context.Context) error) {
 	}
 }
 
-// place puts a name on the feed that it belongs to, and returns that. If it cannot, the name is looked at again at the next
-// try. failed has the keys that could not be opened.
+// place assigns a name to its feed and returns the feed. On failure the name is processed again at the next retry.
+// failed holds the keys that could not be opened.
 func (r *Receiver) place(ctx context.Context, name string, failed map[string]error) *Feed {
 	key, err := r.driver.Locate(ctx, name)
 	f := r.feeds[key]
@@ -319,7 +319,7 @@ func (r *Receiver) place(ctx context.Context, name string, failed map[string]err
 	}
 	r.mu.Lock()
 	if err == nil && f.givenUp() {
-		err = errEnded // what it had is looked for already
+		err = errEnded // its names are already being relocated
 	}
 	if err == nil {
 		f.names[name] = false
@@ -345,8 +345,8 @@ func (r *Receiver) open(ctx context.Context, key string) (f *Feed, err error) {
 	return f, nil
 }
 
-// check gives feeds up that are silent, sees to it that the others are not, and closes those that nobody needs. It reports
-// whether all have been there for a while.
+// check gives up silent feeds, pings the others, and closes feeds without names. It reports whether all feeds have
+// existed for a while.
 func (r *Receiver) check() (steady bool) {
 	steady = len(r.feeds) > 0
 	for _, f := range r.feeds {

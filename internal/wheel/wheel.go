@@ -1,18 +1,17 @@
-// Package wheel is a timing wheel: the deadlines of any number of sessions on a handful of runtime timers.
+// Package wheel is a timing wheel: it keeps the deadlines of any number of sessions on a few runtime timers.
 //
-// A [Timer] is embedded in the object it belongs to and linked into a slot, so scheduling and stopping cost the
-// same however many timers there are, and allocate nothing. A timer never expires early. It expires late by at
-// most half a millisecond or a two-thousandth of its length, whichever is more, and by the lateness of the
-// runtime's timers, about a millisecond. A Wheel sleeps until its next occupied slot and holds no goroutine while
-// it sleeps.
+// A [Timer] is embedded in its owner and linked into a slot. Scheduling and stopping take constant time, however
+// many timers there are, and allocate nothing. A timer never expires early. It expires late by at most half a
+// millisecond or a two-thousandth of its length, whichever is longer, plus the lateness of the runtime's timers,
+// about a millisecond. A Wheel sleeps until its next occupied slot and holds no goroutine meanwhile.
 //
 // Timers are spread over shards, each with its own lock, slots and runtime timer. A shard has levels of slots: a
-// slot is half a millisecond wide in the first level, which covers two seconds, and twice as wide in each level
-// that follows. A timer is put into the narrowest level that reaches its deadline and stays there until it
-// expires, so long timers, which are the many, share few wake-ups, and short ones are exact. A million timers of
-// the same length never wake together.
+// slot is half a millisecond wide in the first level, which covers two seconds, and twice as wide in each following
+// level. A timer is put into the narrowest level that reaches its deadline and stays there until it expires. Long
+// timers, which are the majority, therefore share few wake-ups, and short ones are precise. A million timers of the
+// same length never wake together.
 //
-// The package imports nothing of the project. All packages with time-outs import it.
+// The package imports no other package of the project. All packages with time-outs import it.
 package wheel
 
 import (
@@ -26,7 +25,7 @@ import (
 const (
 	unitShift = 16 // deadlines are kept in units of 1<<unitShift nanoseconds, 66 µs
 	tickShift = 3  // a slot of the first level is 1<<tickShift units wide, 0.5 ms
-	levels    = 10 // the last one reaches 18 minutes ahead
+	levels    = 10 // the last one covers 18 minutes
 	slotBits  = 12
 	slots     = 1 << slotBits
 	words     = slots / 64
@@ -34,8 +33,8 @@ const (
 	maxShards = 16
 )
 
-// Task is what happens when a Timer is due. Expire is called on a goroutine of the wheel, without any
-// lock held, and must not block. It may schedule and stop any Timer.
+// Task is the action of a Timer. Expire is called on a goroutine of the wheel, without a lock held, and must not
+// block. It may schedule and stop any Timer.
 type Task interface{ Expire() }
 
 // Timer is one deadline. The zero value is ready for use. It must not be copied after first use.
@@ -45,9 +44,9 @@ type Timer struct {
 	word       atomic.Uint64 // shard, list and deadline
 }
 
-// The word of a Timer has in its highest bits the number of its shard, plus one, which never changes; below that
-// the list it is in; and below that its deadline in units since the wheel was made. A zero shard means that the
-// Timer has none yet. The lock of the shard guards the rest.
+// The word of a Timer holds, from the highest bits down, the number of its shard plus one, which never changes; its
+// list; and its deadline in units since the wheel was created. A zero shard means that the Timer has no shard yet.
+// The lock of the shard guards the rest.
 const (
 	dueBits    = 43 // 18 years
 	listBits   = 16
@@ -59,8 +58,8 @@ const (
 // Lists of a shard.
 const (
 	noList    = iota
-	dueList   // timers that have expired and whose tasks have not been called
-	firstSlot // of the first level; those of all levels follow
+	dueList   // expired timers whose tasks have not been called
+	firstSlot // of the first level; the slots of all levels follow
 )
 
 func (t *Timer) due() uint64 { return t.word.Load() & maxDue }
@@ -81,24 +80,24 @@ type shard struct {
 	start time.Time
 
 	mu      sync.Mutex
-	cur     uint64 // all slots that begin at this unit or before are empty
-	running bool   // expire is at work and will arm the alarm itself
+	cur     uint64 // all slots beginning at or before this unit are empty
+	running bool   // expire is running and will arm the alarm itself
 	closed  bool
 	armed   bool
 	alarmAt uint64 // the unit for which alarm is set, if armed
 	alarm   *time.Timer
 	count   int
 	levels  [levels]*level // nil until first use
-	due     *Timer         // the first of dueList, which keeps the order of the slots
+	due     *Timer         // the first of dueList, in the order of the slots
 	dueLast *Timer
-	calling *Timer    // whose task is being called
-	called  sync.Cond // calling has changed
+	calling *Timer    // its task is being called
+	called  sync.Cond // signals a change of calling
 }
 
 type level struct {
 	heads   [slots]*Timer
-	used    [words]uint64 // a bit for each slot that is not empty
-	summary uint64        // a bit for each word of used that is not zero
+	used    [words]uint64 // a bit for each non-empty slot
+	summary uint64        // a bit for each non-zero word of used
 }
 
 // New returns an empty Wheel. It holds no resources until a Timer is scheduled.
@@ -116,9 +115,8 @@ func New() *Wheel {
 	return w
 }
 
-// Schedule makes t call task.Expire once, d from now. If t was scheduled already, its earlier deadline is
-// forgotten; an Expire of it that has just begun is not waited for. A deadline later than 18 years after New is
-// brought forward. After Close it does nothing.
+// Schedule makes t call task.Expire once, after d. It replaces an earlier deadline of t, but does not wait for an
+// Expire that has just begun. Deadlines are limited to 18 years after New. After Close it does nothing.
 func (w *Wheel) Schedule(t *Timer, d time.Duration, task Task) {
 	s := w.shardOf(t)
 	s.mu.Lock()
@@ -127,9 +125,9 @@ func (w *Wheel) Schedule(t *Timer, d time.Duration, task Task) {
 	s.schedule(t, elapsed, elapsed, d, task)
 }
 
-// Continue is Schedule with d counted from the deadline that t had before, so that the lateness of deadlines that
-// follow one another does not add up. If t expired later than tolerable for d, because the machine was busy, d is
-// counted from now, less that tolerance.
+// Continue is Schedule with d counted from the previous deadline of t, so that the lateness of consecutive
+// deadlines does not accumulate. If t expired later than the tolerance for d, because the machine was busy, d is
+// counted from now minus that tolerance.
 func (w *Wheel) Continue(t *Timer, d time.Duration, task Task) {
 	s := w.shardOf(t)
 	s.mu.Lock()
@@ -138,11 +136,11 @@ func (w *Wheel) Continue(t *Timer, d time.Duration, task Task) {
 	s.schedule(t, elapsed, max(time.Duration(t.due())<<unitShift, elapsed-Tolerance(d)), d, task)
 }
 
-// Tolerance is by how much a Timer with a deadline in d may be late on a machine that is not saturated: two
-// milliseconds, or a thousandth.
+// Tolerance returns the maximum lateness of a Timer with a deadline in d on a machine that is not saturated: two
+// milliseconds or a thousandth of d, whichever is longer.
 func Tolerance(d time.Duration) time.Duration { return max(2*time.Millisecond, d/1000) }
 
-// schedule schedules t for d after from, which is counted from s.start like elapsed, the time that it is.
+// schedule schedules t for d after from. elapsed, the current time, and from are counted from s.start.
 func (s *shard) schedule(t *Timer, elapsed, from, d time.Duration, task Task) {
 	if s.closed {
 		return
@@ -152,7 +150,7 @@ func (s *shard) schedule(t *Timer, elapsed, from, d time.Duration, task Task) {
 	}
 	now := uint64(elapsed >> unitShift)
 	if !s.running && !(s.armed && s.alarmAt <= now) {
-		s.cur = now // nothing was there to be processed in between
+		s.cur = now // no slots in between were occupied
 	}
 	t.task = task
 	const unit = 1 << unitShift
@@ -160,8 +158,8 @@ func (s *shard) schedule(t *Timer, elapsed, from, d time.Duration, task Task) {
 	s.arm(s.link(t, uint64((from+d+unit-1)>>unitShift)))
 }
 
-// Stop prevents a scheduled t from expiring. It reports false if t was not scheduled, or if its
-// Expire has been called or is about to be.
+// Stop prevents a scheduled t from expiring. It returns false if t was not scheduled, or if its Expire has been
+// called or is about to be.
 func (w *Wheel) Stop(t *Timer) bool {
 	if t.word.Load() == 0 {
 		return false
@@ -177,8 +175,8 @@ func (w *Wheel) Stop(t *Timer) bool {
 	return true
 }
 
-// ExpireIfDue sees to it that the task of t has been called if its deadline has passed: it calls the task if the
-// wheel has not done so yet, and waits for it if it is being called. A task must not call it for its own Timer.
+// ExpireIfDue ensures that the task of t has been called if its deadline has passed: it calls the task if the wheel
+// has not, and waits for a call in progress. A task must not call it for its own Timer.
 func (w *Wheel) ExpireIfDue(t *Timer) {
 	s := w.shardOf(t)
 	s.mu.Lock()
@@ -208,8 +206,8 @@ func (w *Wheel) Len() int {
 	return n
 }
 
-// Close forgets all timers. A task that is being called is not waited for, so Close may be called
-// from a task; none is called afterwards.
+// Close drops all timers. It does not wait for a task in progress, so a task may call it. No task is called
+// afterwards.
 func (w *Wheel) Close() {
 	for i := range w.shards {
 		s := &w.shards[i]
@@ -222,7 +220,7 @@ func (w *Wheel) Close() {
 	}
 }
 
-// shardOf returns the shard of t, which it keeps for life.
+// shardOf returns the shard of t, which never changes.
 func (w *Wheel) shardOf(t *Timer) *shard {
 	i := t.word.Load() >> shardShift
 	if i == 0 {
@@ -232,12 +230,12 @@ func (w *Wheel) shardOf(t *Timer) *shard {
 	return &w.shards[i-1]
 }
 
-// now returns the last unit that has begun.
+// now returns the unit in progress.
 func (s *shard) now() uint64 { return uint64(time.Since(s.start) >> unitShift) }
 
-// link puts t into the slot of the narrowest level that reaches its deadline, the first one that begins when it
-// is due or later, and returns the unit at which that slot begins. A deadline beyond the last level is put as far
-// away as possible and found to be early when that slot is reached.
+// link puts t into the narrowest level that reaches its deadline, in the first slot that begins at the deadline or
+// later, and returns the unit at which that slot begins. A deadline beyond the last level gets the most distant
+// slot; when that slot is reached, the timer is found to be early.
 func (s *shard) link(t *Timer, due uint64) (begin uint64) {
 	ahead := max(due, s.cur) - s.cur
 	for l := min(max(bits.Len64(ahead)-tickShift-slotBits, 0), levels-1); ; l++ {
@@ -283,7 +281,7 @@ func (s *shard) pushDue(t *Timer) {
 	s.count++
 }
 
-// unlink takes t out of the list that it is in.
+// unlink removes t from its list.
 func (s *shard) unlink(t *Timer) {
 	head, last := &s.due, &s.dueLast
 	var l *level
@@ -310,7 +308,7 @@ func (s *shard) unlink(t *Timer) {
 	s.count--
 }
 
-// empty notes that there is nothing in a slot.
+// empty marks a slot as empty.
 func (l *level) empty(slot int) {
 	l.used[slot/64] &^= 1 << (slot % 64)
 	if l.used[slot/64] == 0 {
@@ -318,7 +316,7 @@ func (l *level) empty(slot int) {
 	}
 }
 
-// arm sees to it that the shard wakes at a unit or earlier.
+// arm ensures that the shard wakes at the given unit or earlier.
 func (s *shard) arm(at uint64) {
 	if s.running || s.closed || s.armed && at >= s.alarmAt {
 		return
@@ -332,7 +330,7 @@ func (s *shard) arm(at uint64) {
 	}
 }
 
-// nextSlot returns the first unit after cur at which a slot begins that is not empty.
+// nextSlot returns the first unit after cur at which a non-empty slot begins.
 func (s *shard) nextSlot() (begin uint64, ok bool) {
 	for l, level := range &s.levels {
 		if level == nil || level.summary == 0 {
@@ -347,7 +345,7 @@ func (s *shard) nextSlot() (begin uint64, ok bool) {
 	return begin, ok
 }
 
-// scan returns how many slots are empty from slot from on and around. Not all are.
+// scan returns the number of empty slots from slot from on, with wrap-around. At least one slot must be occupied.
 func (l *level) scan(from int) int {
 	word, bit := from/64, from%64
 	if w := l.used[word] >> bit; w != 0 {
@@ -358,7 +356,7 @@ func (l *level) scan(from int) int {
 	return 64 - bit + 64*skipped + bits.TrailingZeros64(l.used[(word+skipped)%words])
 }
 
-// expire calls the tasks that are due, and sets the alarm for the next.
+// expire calls the due tasks and sets the alarm for the next one.
 func (s *shard) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -394,7 +392,7 @@ func (s *shard) call(t *Timer) {
 	s.called.Broadcast()
 }
 
-// advance empties all slots that begin up to now.
+// advance empties all slots that have begun.
 func (s *shard) advance(now uint64) {
 	for {
 		begin, ok := s.nextSlot()
