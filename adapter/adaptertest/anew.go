@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// RunMadeAnew has namespaces take the place of others of the same name on a node before those have closed, as they do when a
-// client comes while the last one of a dynamic namespace leaves. open returns the factory of a node.
+// RunMadeAnew creates namespaces on a node before earlier ones of the same name have closed. This happens when a client
+// connects while the last client of a dynamic namespace leaves. open returns the factory of a node.
 func RunMadeAnew(t *testing.T, open func() adapter.Factory) {
 	other := NewNode("/")
 	other.Open(t, open())
@@ -38,7 +38,7 @@ func RunMadeAnew(t *testing.T, open func() adapter.Factory) {
 	old, s := join(0)
 	reached(0, s)
 	for i := 1; i <= 10; i++ {
-		if i%2 == 0 { // one that has not even begun
+		if i%2 == 0 { // a namespace that has not started yet
 			old.close(t)
 			old, _ = join(i)
 		}
@@ -57,7 +57,7 @@ func RunMadeAnew(t *testing.T, open func() adapter.Factory) {
 			return ""
 		})
 		for _, n := range []*Node{other, n} {
-			Eventually(t, func() string { // a node that counts may be the old one, which is about to leave
+			Eventually(t, func() string { // one of the counted nodes may be the old one, which is about to leave
 				if found, err := n.Adapter.FetchSockets(patient(t), adapter.Options{}); err != nil || len(found) != 1 {
 					return fmt.Sprintf("FetchSockets: %v, %v", found, err)
 				}

@@ -9,14 +9,14 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// Bus connects nodes of one process, by the bytes of messages as nodes would exchange them. Its zero value is ready
-// for use.
+// Bus connects the nodes of one process. It passes on encoded messages, as a real backend does. The zero value is ready to
+// use.
 type Bus struct {
 	mu    sync.Mutex
 	nodes []*busNode
 
-	// Filter, if not nil, is called with each message on its way from one node to all others, or to the one with
-	// the id to, and returns what is to be delivered. It may block. It is to be set before the first node joins.
+	// Filter, if not nil, is called with each message to all other nodes, or to the node with the id to. It returns the
+	// messages to deliver instead. It may block. It must be set before the first node joins.
 	Filter func(payload []byte, to string) [][]byte
 }
 
@@ -27,7 +27,7 @@ func (b *Bus) Factory(o *adapter.ClusterOptions) adapter.Factory {
 	}
 }
 
-// Inject hands bytes to all nodes of a namespace, as if another node had sent them.
+// Inject delivers payload to all nodes of a namespace, as if another node had sent it.
 func (b *Bus) Inject(namespace string, payload []byte) {
 	b.deliver(namespace, nil, "", payload)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// RunCluster checks the contract on two and on three nodes. open is called once for each test and returns
-// the factory of the nodes of a new cluster, which its clean-up is to end after that of the nodes.
+// RunCluster checks the contract on two and on three nodes. It calls open once for each test. open returns the factory for
+// the nodes of a new cluster. Resources of the cluster must be released in a clean-up, which runs after the nodes have closed.
 func RunCluster(t *testing.T, open func(t *testing.T) adapter.Factory) {
 	tests := map[string]func(*testing.T, *cluster){
 		"broadcast":           testClusterBroadcast,
@@ -49,8 +49,8 @@ func RunCluster(t *testing.T, open func(t *testing.T) adapter.Factory) {
 	}
 }
 
-// Processes returns a factory that stands for processes of their own: each node has a factory of its own, which open
-// makes, as namespaces of one factory may share a connection. Nodes of one namespace are made one after the other.
+// Processes returns a factory that simulates separate processes: each node has its own factory, created by open, because the
+// namespaces of one factory may share a connection. Nodes of one namespace are created one after the other.
 func Processes(open func() adapter.Factory) adapter.Factory {
 	var factories []adapter.Factory
 	count := map[string]int{}
@@ -67,8 +67,8 @@ func Processes(open func() adapter.Factory) adapter.Factory {
 // cluster is a number of nodes, each with one namespace.
 type cluster struct {
 	open    adapter.Factory
-	kept    *adapter.RecoveryOptions // of all nodes
-	nodes   []*Node                  // of "/"
+	kept    *adapter.RecoveryOptions // for all nodes
+	nodes   []*Node                  // the nodes of "/"
 	sockets []*Socket
 }
 
@@ -84,7 +84,7 @@ func (c *cluster) join(t *testing.T, namespace string) *Node {
 	return n
 }
 
-// close may be called twice.
+// close closes the adapter of n. It may be called twice.
 func (n *Node) close(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
@@ -100,7 +100,7 @@ func (c *cluster) connect(i int, id string, rooms ...string) *Socket {
 	return s
 }
 
-// awaitNodes waits until each node counts this many.
+// awaitNodes waits until each node counts this many nodes.
 func (c *cluster) awaitNodes(t *testing.T, namespace string, want int) {
 	t.Helper()
 	for _, n := range c.nodes {
@@ -117,8 +117,8 @@ func (c *cluster) awaitNodes(t *testing.T, namespace string, want int) {
 	}
 }
 
-// settle waits until what nodes broadcast, to all or to one of these rooms, reaches their members on other
-// nodes, and forgets what was sent for that. Nodes may take a while to hear of a room.
+// settle waits until broadcasts to all sockets and to each of rooms reach the members on other nodes. It discards the events
+// sent for that. Subscribing to a room may take a while.
 func (c *cluster) settle(t *testing.T, rooms ...string) {
 	t.Helper()
 	for i, from := range c.nodes {
@@ -127,7 +127,7 @@ func (c *cluster) settle(t *testing.T, rooms ...string) {
 			if room != "" {
 				o.Rooms = []string{room}
 			}
-			// Messages on one channel stay in order: who has the last of them will get no other.
+			// Messages on one channel stay in order: after the last of them, no other arrives.
 			repeatedly(t, fmt.Sprintf("node %d: what it sends to room %q does not reach all of its members", i, room), func(try int, limit time.Duration) bool {
 				name := fmt.Sprintf("settle-%d-%s-%d", i, room, try)
 				broadcast(t, from, name, o)
@@ -140,7 +140,7 @@ func (c *cluster) settle(t *testing.T, rooms ...string) {
 	}
 }
 
-// haveAll waits until the members of a room have got an event, and reports whether they did in time.
+// haveAll waits until all members of a room have received an event. It reports whether they did in time.
 func (c *cluster) haveAll(room, name string, limit time.Duration) bool {
 	text := `2["` + name + `"]`
 	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
@@ -167,8 +167,8 @@ func broadcast(t *testing.T, n *Node, name string, o adapter.Options) {
 	}
 }
 
-// fence waits until everything that node i has broadcast to all has arrived. What it has asked of others may go another
-// way: over another channel, by another server.
+// fence waits until all broadcasts of node i to all sockets have arrived. Its requests may take another way: another channel
+// or another server.
 func (c *cluster) fence(t *testing.T, i int) {
 	t.Helper()
 	broadcast(t, c.nodes[i], "fence", adapter.Options{})
@@ -177,7 +177,7 @@ func (c *cluster) fence(t *testing.T, i int) {
 	}
 }
 
-// reached fences and returns the ids of the sockets that were sent an event, in order.
+// reached calls fence and returns the ids of the sockets that received an event, in order.
 func (c *cluster) reached(t *testing.T, from int, name string) string {
 	t.Helper()
 	c.fence(t, from)
@@ -311,7 +311,7 @@ func testClusterBinary(t *testing.T, c *cluster) {
 	if err := c.nodes[0].Adapter.Broadcast(p, adapter.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	attachments[0][0] = 9 // the caller's again
+	attachments[0][0] = 9 // Broadcast must not have kept it
 	c.fence(t, 0)
 	got := here.Take()
 	equal(t, "other node", there.Take(), got)
@@ -324,7 +324,7 @@ func testClusterBinary(t *testing.T, c *cluster) {
 	}
 }
 
-// testClusterOrder sends from several nodes at once: what each has sent stays in order.
+// testClusterOrder sends from several nodes at once and checks that the events of each node stay in order.
 func testClusterOrder(t *testing.T, c *cluster) {
 	const count = 300
 	s := c.connect(0, "s")
@@ -356,7 +356,7 @@ func testClusterOrder(t *testing.T, c *cluster) {
 	})
 }
 
-// heard waits until everything that other nodes have answered node i so far has reached it.
+// heard waits until node i has received all answers that other nodes have sent so far.
 func (c *cluster) heard(t *testing.T, i int) {
 	t.Helper()
 	if _, err := c.nodes[i].Adapter.FetchSockets(patient(t), adapter.Options{}); err != nil {
@@ -433,7 +433,7 @@ func testClusterAcks(t *testing.T, c *cluster) {
 	equal(t, "one does not answer", got, slices.Delete(slices.Clone(all), 2, 3))
 
 	if len(c.nodes) > 2 {
-		return // it takes a second, and is the same
+		return // takes a second and adds nothing
 	}
 	s := c.sockets[2]
 	s.Take()
@@ -520,7 +520,7 @@ func testClusterFetch(t *testing.T, c *cluster) {
 	}
 }
 
-// awaitRooms waits until s is in these rooms.
+// awaitRooms waits until s is in exactly these rooms.
 func (s *Socket) awaitRooms(t *testing.T, want ...string) {
 	t.Helper()
 	Eventually(t, func() string {
@@ -601,7 +601,7 @@ func testClusterServerSideAcks(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Error(err)
 	}
-	// A node answers with the first argument: its first is the name.
+	// A node answers with the first argument, which is the name of the event.
 	equal(t, "answers", texts(answers), slices.Repeat([]string{`["sse"]`}, len(c.nodes)-1))
 
 	c.nodes[1].Mute.Store(true)
@@ -628,7 +628,7 @@ func testClusterServerSideAcks(t *testing.T, c *cluster) {
 	equal(t, "answers without one", got, slices.Repeat([]string{`["sse"]`}, len(c.nodes)-2))
 }
 
-// testClusterNamespaces has three namespaces whose names contain each other.
+// testClusterNamespaces uses three namespaces whose names contain each other.
 func testClusterNamespaces(t *testing.T, c *cluster) {
 	names := []string{"/a", "/a#b", "/*"}
 	sockets := map[string]*Socket{}
@@ -667,7 +667,7 @@ func testClusterNamespaces(t *testing.T, c *cluster) {
 			}
 		}
 	}
-	// The channel of a room may have the name of that of another namespace. Nodes may take a while to hear of a room.
+	// The channel of a room may have the same name as another namespace's channel. Subscribing to a room may take a while.
 	for _, name := range names {
 		p := Event("room")
 		p.Namespace = name
@@ -713,7 +713,7 @@ func testClusterNodeLeaves(t *testing.T, c *cluster) {
 	c.settle(t)
 }
 
-// testClusterRoomsComeAndGo moves sockets in and out of a room at a pace at which nodes may lose track.
+// testClusterRoomsComeAndGo quickly moves sockets in and out of a room, which subscriptions must follow.
 func testClusterRoomsComeAndGo(t *testing.T, c *cluster) {
 	s := c.connect(1, "s")
 	for range 50 {

@@ -1,8 +1,8 @@
-// Package adaptertest checks that an adapter keeps the contract of package adapter.
+// Package adaptertest checks that an adapter fulfills the contract of package adapter.
 //
-// [Run] is the suite for one node; it applies to every adapter. [RunCluster] is that for several nodes. Their [Node]
-// and [Socket] stand in for a namespace and its sockets and record what an adapter does with them. [Bus] connects
-// the nodes of one process, for tests of what lies above a backend.
+// [Run] is the suite for one node and applies to every adapter. [RunCluster] is the suite for several nodes. [Node] and
+// [Socket] replace a namespace and its sockets and record the calls of the adapter. [Bus] connects the nodes of one
+// process, for tests of the layers above a backend.
 //
-// The tests that a backend has besides are written with [Eventually], [Log] and [ReadGolden].
+// [Eventually], [Log] and [ReadGolden] are helpers for further tests of a backend.
 package adaptertest

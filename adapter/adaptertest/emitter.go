@@ -13,15 +13,15 @@ import (
 	"github.com/myriad-rt/myriad/emitter"
 )
 
-// The ids of the sockets of RunEmitter, which are as long as real ones.
+// The ids of the sockets of RunEmitter, as long as real ones.
 const (
 	a1    = "a1-34567890123456789"
 	b1    = "b1-34567890123456789"
 	chat1 = "chat1-67890123456789"
 )
 
-// RunEmitter checks all operations of an emitter on two nodes of "/" and one of "/chat". open is called for each node: its factory makes one
-// namespace.
+// RunEmitter checks all operations of an emitter with two nodes of "/" and one of "/chat". It calls open for each node; a
+// factory creates one namespace.
 func RunEmitter(t *testing.T, open func() adapter.Factory, e emitter.Emitter) {
 	c := &emitting{e: e}
 	c.connect(t, open, "/", a1, "a", "é.*>#\\")
@@ -34,10 +34,10 @@ func RunEmitter(t *testing.T, open func() adapter.Factory, e emitter.Emitter) {
 	t.Run("order", c.testOrder)
 	t.Run("server-side", c.testServerSide)
 	t.Run("rooms", c.testRooms)
-	t.Run("disconnect", c.testDisconnect) // the last one: it disconnects
+	t.Run("disconnect", c.testDisconnect) // last, because it disconnects the sockets
 }
 
-// emitting is a cluster of nodes with one socket each, and an emitter.
+// emitting is a cluster of nodes with one socket each and an emitter.
 type emitting struct {
 	e       emitter.Emitter
 	nodes   []*Node
@@ -56,7 +56,7 @@ func (c *emitting) connect(t *testing.T, open func() adapter.Factory, namespace,
 
 func (c *emitting) of(i int) emitter.Emitter { return c.e.Of(c.nodes[i].Name()) }
 
-// text returns an event of node i as its client gets it.
+// text returns an event of node i as its client receives it.
 func (c *emitting) text(i int, event string) string {
 	if name := c.nodes[i].Name(); name != "/" {
 		return "2" + name + `,["` + event + `"]`
@@ -71,7 +71,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// settle waits until each socket is reached by all of its rooms.
+// settle waits until each socket can be reached through all of its rooms.
 func (c *emitting) settle(t *testing.T) {
 	t.Helper()
 	for i, s := range c.sockets {
@@ -93,7 +93,7 @@ func (c *emitting) settle(t *testing.T) {
 	c.take(t)
 }
 
-// take waits until everything has arrived that was emitted so far, and returns what each socket got.
+// take waits until all events emitted so far have arrived. It returns the events of each socket.
 func (c *emitting) take(t *testing.T) map[string][]string {
 	t.Helper()
 	got := make(map[string][]string)
@@ -117,7 +117,7 @@ func (c *emitting) take(t *testing.T) map[string][]string {
 	return got
 }
 
-// expect checks which sockets of "/" got an event, each once, and that nobody got anything else.
+// expect checks that exactly the wanted sockets of "/" received an event, each once, and that no socket received another.
 func (c *emitting) expect(t *testing.T, what, event string, ids ...string) {
 	t.Helper()
 	got := c.take(t)
@@ -195,7 +195,7 @@ func (c *emitting) testArguments(t *testing.T) {
 	}
 }
 
-// testOrder emits from several goroutines, to all and to a room by turns.
+// testOrder emits from several goroutines, alternately to all sockets and to a room.
 func (c *emitting) testOrder(t *testing.T) {
 	var wg sync.WaitGroup
 	const count = 50

@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// Open makes the Adapter of n, and closes it when the test ends. That it cannot say good-bye then, because its backend
-// is gone, is no failure.
+// Open creates the Adapter of n and closes it when the test ends. An error of Close is ignored, because the backend may be
+// gone.
 func (n *Node) Open(t testing.TB, open adapter.Factory) {
 	n.Adapter = open(n)
 	t.Cleanup(func() {
@@ -20,14 +20,14 @@ func (n *Node) Open(t testing.TB, open adapter.Factory) {
 	})
 }
 
-// ServesAlone checks that n, whose backend is gone, reaches its only socket s, and says that others are missing.
+// ServesAlone checks that n, whose backend is gone, reaches its only socket s and reports missing answers.
 func ServesAlone(t testing.TB, n *Node, s *Socket) {
 	t.Helper()
 	s.Take()
 	if err := n.Adapter.Broadcast(Event("here"), adapter.Options{}); err != nil {
 		t.Errorf("Broadcast: %v", err)
 	}
-	if got := s.Take(); !slices.Contains(got, `2["here"]`) { // what others have sent before may come, too
+	if got := s.Take(); !slices.Contains(got, `2["here"]`) { // earlier events of other nodes may arrive, too
 		t.Errorf("on this node: got %q", got)
 	}
 	found, err := n.Adapter.FetchSockets(t.Context(), adapter.Options{})
@@ -36,8 +36,8 @@ func ServesAlone(t testing.TB, n *Node, s *Socket) {
 	}
 }
 
-// RunUnreachable checks an adapter whose backend is never there: it serves its own socket, says what is wrong with a
-// line that has this text in it, and can be closed.
+// RunUnreachable checks an adapter whose backend is never reachable: it serves its own socket, logs a message that contains
+// line, and can be closed.
 func RunUnreachable(t *testing.T, line string, open func(adapter.ClusterOptions) adapter.Factory) {
 	var log Log
 	n := NewNode("/")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Golden is a message that a Node.js server, or emitter, has published: text in JSON, or bytes in hexadecimal.
+// Golden is a message published by a Node.js server or emitter: either JSON text or bytes in hexadecimal.
 type Golden struct {
 	ID, Channel, JSON, Hex string
 }
@@ -22,7 +22,7 @@ func (g *Golden) Payload(t testing.TB) []byte {
 	return Unhex(t, g.Hex)
 }
 
-// Unhex returns the bytes that text stands for in hexadecimal.
+// Unhex decodes hexadecimal text. It fails the test if text is invalid.
 func Unhex(t testing.TB, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(text)
@@ -32,7 +32,7 @@ func Unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-// ReadGolden returns the lines of files, each of which is the JSON of one G. A file without any fails the test.
+// ReadGolden decodes each line of files as the JSON of one G. It fails the test if a file is empty.
 func ReadGolden[G any](t testing.TB, files ...string) (all []G) {
 	t.Helper()
 	for _, name := range files {

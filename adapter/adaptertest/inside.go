@@ -8,7 +8,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// insideNode is told of rooms as the application is, and does everything then.
+// insideNode calls inside from its handler of room events.
 type insideNode struct {
 	*Node
 	inside func()
@@ -22,8 +22,8 @@ func (n *insideNode) HandleRoomEvent(e adapter.RoomEvent) {
 	}
 }
 
-// RunInside has one node do things, and leave, from inside of what it is told because of another node. open returns the factory
-// of a node.
+// RunInside checks that a node may broadcast, change rooms, and close from a handler of room events caused by another node.
+// open returns the factory of a node.
 func RunInside(t *testing.T, open func() adapter.Factory) {
 	other := NewNode("/")
 	other.Open(t, open())
@@ -51,7 +51,7 @@ func RunInside(t *testing.T, open func() adapter.Factory) {
 		case <-done:
 			return ""
 		default:
-			return "the node does not get out of it"
+			return "the handler does not return"
 		}
 	})
 	if got := s.Take(); !slices.Contains(got, `2["x"]`) || s.Reachable() {

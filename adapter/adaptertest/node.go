@@ -12,12 +12,12 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// Node is a namespace on one node. Adapter is to be set to the adapter under test.
+// Node is a namespace on one node. Adapter must be set to the adapter under test.
 type Node struct {
 	Adapter adapter.Adapter
 	// Mute keeps HandleServerSideEmit from answering.
 	Mute atomic.Bool
-	// Kept is what Recovery returns. It is to be set before the adapter is made.
+	// Kept is the result of Recovery. It must be set before the adapter is created.
 	Kept *adapter.RecoveryOptions
 
 	name    string
@@ -29,7 +29,7 @@ type Node struct {
 	emits  []string
 }
 
-// NewNode returns a namespace of this name without sockets.
+// NewNode returns a namespace without sockets.
 func NewNode(name string) *Node { return &Node{name: name} }
 
 // Name implements adapter.Namespace.
@@ -52,7 +52,7 @@ func (n *Node) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message, er
 	return m.Share(), nil
 }
 
-// HandleServerSideEmit implements adapter.Namespace: it answers with the text of what it got.
+// HandleServerSideEmit implements adapter.Namespace. It answers with args.
 func (n *Node) HandleServerSideEmit(args parser.Args, ack func(parser.Args)) {
 	if ack != nil && !n.Mute.Load() {
 		ack(args)
@@ -62,7 +62,7 @@ func (n *Node) HandleServerSideEmit(args parser.Args, ack func(parser.Args)) {
 	n.emits = append(n.emits, string(args.Data))
 }
 
-// Emits returns the events that other nodes have emitted, and that have been answered if they are to be.
+// Emits returns the server-side events received from other nodes. They have been answered unless Mute is set.
 func (n *Node) Emits() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,21 +95,22 @@ func (n *Node) Connect(id string, rooms ...string) *Socket {
 	return s
 }
 
-// Stats returns the counters of Adapter, which is to be a Cluster.
+// Stats returns the counters of Adapter, which must be a *adapter.Cluster.
 func (n *Node) Stats() adapter.ClusterStats { return n.Adapter.(*adapter.Cluster).Stats() }
 
-// Event returns an EVENT packet of this name without arguments.
+// Event returns an EVENT packet without arguments for the namespace "/".
 func Event(name string) *parser.Packet {
 	return &parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}
 }
 
-// Socket is a socket of a Node that records what is sent to it.
+// Socket is a socket of a Node. It records the packets sent to it.
 type Socket struct {
 	id        string
 	node      *Node
 	member    adapter.Member
 	connected atomic.Bool
-	// Reply, if not nil, answers packets that ask for an acknowledgement, and then Replied is called, if not nil.
+	// Reply, if not nil, returns the answer to packets that request an acknowledgement. Replied, if not nil, is called
+	// after each answer.
 	Reply   func() parser.Args
 	Replied func()
 
@@ -173,7 +174,7 @@ func (s *Socket) DropAck(id uint64) {
 	delete(s.acks, id)
 }
 
-// Pending returns the number of acknowledgements that are waited for.
+// Pending returns the number of expected acknowledgements.
 func (s *Socket) Pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +193,7 @@ func (s *Socket) Disconnect(bool) {
 	}
 }
 
-// Take returns the texts that were sent to the socket since the last call.
+// Take returns the texts sent to the socket since the last call.
 func (s *Socket) Take() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +202,7 @@ func (s *Socket) Take() []string {
 	return received
 }
 
-// binary returns the attachments that were sent to the socket, in all.
+// binary returns all attachments sent to the socket.
 func (s *Socket) binary() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// RunReady opens nodes while another one broadcasts: from the moment that they are ready they miss nothing. The server of the
-// backend is away when one of them begins. open returns the factory of a node.
+// RunReady opens nodes while another node broadcasts and checks that ready nodes miss no event. The backend's server is down
+// when one of them starts. open returns the factory of a node.
 func RunReady(t *testing.T, server interface {
 	Kill()
 	Run()
@@ -39,7 +39,7 @@ func RunReady(t *testing.T, server interface {
 				broadcast(t, from, "probe", adapter.Options{})
 				time.Sleep(5 * time.Millisecond)
 				if !slices.Contains(witness.Take(), `2["probe"]`) {
-					return "what is broadcast reaches nobody"
+					return "broadcasts do not arrive"
 				}
 				return ""
 			})
@@ -51,7 +51,7 @@ func RunReady(t *testing.T, server interface {
 		}
 		name := fmt.Sprint("event", i)
 		Eventually(t, func() string {
-			before := from.Stats().Failed // as there may still be connections that are gone
+			before := from.Stats().Failed // the pool may still hold broken connections
 			broadcast(t, from, name, adapter.Options{})
 			Eventually(t, func() string {
 				if slices.Contains(s.Take(), `2["`+name+`"]`) || from.Stats().Failed > before {

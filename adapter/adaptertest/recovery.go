@@ -14,8 +14,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// RunRecovery checks the contract of adapters that restore sessions, on clusters of these sizes. open is as with
-// RunCluster. Its adapters are asked to recover by Namespace.Recovery.
+// RunRecovery checks the contract of adapters that restore sessions, on clusters of the given sizes. open is the same as for
+// RunCluster. Namespace.Recovery enables recovery.
 func RunRecovery(t *testing.T, open func(t *testing.T) adapter.Factory, sizes ...int) {
 	tests := map[string]func(*testing.T, *cluster){
 		"offsets":         testRecoveryOffsets,
@@ -44,7 +44,7 @@ func RunRecovery(t *testing.T, open func(t *testing.T) adapter.Factory, sizes ..
 	}
 }
 
-// awaitOffset waits until what node i broadcasts has offsets on all nodes.
+// awaitOffset waits until broadcasts of node i have offsets on all nodes.
 func (c *cluster) awaitOffset(t *testing.T, i int) {
 	t.Helper()
 	sockets := make([]*Socket, len(c.nodes))
@@ -55,7 +55,7 @@ func (c *cluster) awaitOffset(t *testing.T, i int) {
 	repeatedly(t, fmt.Sprintf("what node %d broadcasts does not get offsets", i), func(try int, limit time.Duration) bool {
 		name := fmt.Sprint("probe ", try)
 		broadcast(t, c.nodes[i], name, adapter.Options{})
-		// Whoever has the last of them with its offset will get no other.
+		// After the last of them with its offset, no other arrives.
 		for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			if !slices.ContainsFunc(sockets, func(s *Socket) bool {
 				got, offset := split(s.last())
@@ -68,7 +68,7 @@ func (c *cluster) awaitOffset(t *testing.T, i int) {
 	})
 }
 
-// last returns what was sent to the socket last.
+// last returns the last text sent to the socket.
 func (s *Socket) last() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +78,7 @@ func (s *Socket) last() string {
 	return s.received[len(s.received)-1]
 }
 
-// split returns the name of an event as a client was sent it, and its last argument if that is a text.
+// split returns the name and, if it is a string, the last argument of an event as sent to a client.
 func split(text string) (name, last string) {
 	var args []json.RawMessage
 	if err := json.Unmarshal([]byte(text[max(strings.IndexByte(text, '['), 0):]), &args); err != nil || len(args) == 0 {
@@ -86,7 +86,7 @@ func split(text string) (name, last string) {
 	}
 	_ = json.Unmarshal(args[0], &name)
 	if len(args) > 1 {
-		_ = json.Unmarshal(args[len(args)-1], &last) // which leaves it empty if it is no text
+		_ = json.Unmarshal(args[len(args)-1], &last) // remains empty if it is not a string
 	}
 	return name, last
 }
@@ -121,7 +121,7 @@ func testRecoveryOffsets(t *testing.T, c *cluster) {
 		broadcast(t, n, "end", adapter.Options{})
 		want := make(map[string]string)
 		for k := range c.sockets {
-			s := c.sockets[(i+k)%len(c.sockets)] // that of the node that broadcasts comes first
+			s := c.sockets[(i+k)%len(c.sockets)] // the broadcasting node's socket comes first
 			var got []string
 			Eventually(t, func() string {
 				got = append(got, s.Take()...)
@@ -143,7 +143,7 @@ func testRecoveryOffsets(t *testing.T, c *cluster) {
 					t.Errorf("node %d to %s: offset of %q is %q, want %q", i, s.id, name, offset, want[name])
 				}
 			}
-			// Requests need not stay in order with events between nodes.
+			// Between nodes, requests may overtake events.
 			if names := strings.Replace(names, "ack ", "", 1); names != "all room binary volatile end " {
 				t.Errorf("node %d to %s: got %q", i, s.id, names)
 			}
@@ -154,7 +154,8 @@ func testRecoveryOffsets(t *testing.T, c *cluster) {
 	}
 }
 
-// lose has the session of s kept, as if its client had lost its connection, and returns what the client knows.
+// lose persists the session of s as if its client had lost the connection. It returns the secret of the session and the last
+// offset that the client has seen.
 func (c *cluster) lose(t *testing.T, s *Socket, data any) (pid, offset string) {
 	t.Helper()
 	broadcast(t, s.node, "last", adapter.Options{})
@@ -175,7 +176,7 @@ func (c *cluster) lose(t *testing.T, s *Socket, data any) (pid, offset string) {
 	return pid, offset
 }
 
-// restore returns what node i finds, and the socket that resumes the session.
+// restore returns the session that node i finds and the socket that resumes it.
 func (c *cluster) restore(t *testing.T, i int, pid, offset string) (found *adapter.Restored, s *Socket) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
@@ -192,7 +193,7 @@ func (c *cluster) restore(t *testing.T, i int, pid, offset string) (found *adapt
 	return found, s
 }
 
-// find restores a session that is there, or on its way.
+// find restores a session that is stored or about to be stored.
 func (c *cluster) find(t *testing.T, i int, pid, offset string) (found *adapter.Restored, s *Socket) {
 	t.Helper()
 	Eventually(t, func() string {
@@ -261,7 +262,7 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 				t.Errorf("%s has attachments %v", p.Data, p.Attachments)
 			}
 		}
-		// A node that is behind gets the rest later, when the client is there again: with what is volatile.
+		// A node that is behind delivers the rest after the client has returned, including volatile events.
 		Eventually(t, func() string {
 			for _, text := range again.Take() {
 				if name, _ := split(text); !strings.HasPrefix(name, "volatile") {
@@ -275,7 +276,7 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 		})
 		equal(t, fmt.Sprintf("missed on node %d and found on node %d", i, on), got, want)
 
-		// The client that has got them can lose its connection again.
+		// After receiving them, the client can lose its connection again.
 		err := again.node.Adapter.PersistSession(&adapter.Session{ID: s.id, PID: pid, Rooms: again.InRooms()})
 		if err != nil {
 			t.Error(err)
@@ -319,8 +320,8 @@ func testRecoveryNoData(t *testing.T, c *cluster) {
 	}
 }
 
-// testRecoveryTraffic has a client go from node to node while all nodes broadcast: it gets every event once, those of
-// each node in order.
+// testRecoveryTraffic moves a client from node to node while all nodes broadcast. The client receives every event once, and
+// the events of each node in order.
 func testRecoveryTraffic(t *testing.T, c *cluster) {
 	const moves, pid = 20, "secret"
 	s := c.nodes[0].Connect("s")
@@ -370,7 +371,7 @@ func testRecoveryTraffic(t *testing.T, c *cluster) {
 		}
 		n := c.nodes[(move+1)%len(c.nodes)]
 		var resumed *Socket
-		// The session may be on its way.
+		// The session may not be stored yet.
 		Eventually(t, func() string {
 			ctx, cancel := context.WithTimeout(t.Context(), Patience)
 			defer cancel()

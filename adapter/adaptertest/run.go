@@ -14,7 +14,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Run checks the contract on one node. open makes the adapter of a namespace.
+// Run checks the contract on one node. open creates the adapter of a namespace.
 func Run(t *testing.T, open adapter.Factory) {
 	tests := map[string]func(*testing.T, *Node){
 		"membership":       testMembership,
@@ -158,7 +158,7 @@ func testSelection(t *testing.T, n *Node) {
 	}
 }
 
-// testOwnRoomShared puts a socket into the room that is named after another one.
+// testOwnRoomShared adds a socket to the room named after another socket.
 func testOwnRoomShared(t *testing.T, n *Node) {
 	a, b := n.Connect("a"), n.Connect("b", "a")
 	if err := n.Adapter.Broadcast(Event("x"), adapter.Options{Rooms: []string{"a"}}); err != nil {
@@ -277,7 +277,7 @@ func testBulkOperations(t *testing.T, n *Node) {
 	}
 }
 
-// testConcurrent lets sockets come, move and go while broadcasts run. What remains is counted.
+// testConcurrent connects, moves and disconnects sockets during broadcasts. Then it counts the remaining sockets.
 func testConcurrent(t *testing.T, n *Node) {
 	var wg sync.WaitGroup
 	for w := range 8 {

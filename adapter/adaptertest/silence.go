@@ -13,8 +13,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// wire stands between a node and its backend. It can fall silent, as when the machine at its other end dies: what is sent
-// vanishes, and nothing says so.
+// wire is a proxy between a node and its backend. It can fall silent, as when the machine at the other end dies: it discards
+// all data and keeps the connections open.
 type wire struct {
 	net.Listener
 	to     string
@@ -64,8 +64,8 @@ func (w *wire) serve() {
 	}
 }
 
-// pass passes on what comes, until a connection is dead: it has fallen silent once, and stays so, whatever becomes of the
-// others.
+// pass copies data until the connection is dead. A connection that was open while the wire was silent stays silent, even
+// when new connections work again.
 func (w *wire) pass(to, from net.Conn, dead *atomic.Bool) {
 	buffer := make([]byte, 32<<10)
 	for {
@@ -74,7 +74,7 @@ func (w *wire) pass(to, from net.Conn, dead *atomic.Bool) {
 			dead.Store(true)
 		}
 		if dead.Load() {
-			_, _ = io.Copy(io.Discard, from) // until one end, or the test, closes it
+			_, _ = io.Copy(io.Discard, from) // until one end or the test closes it
 			return
 		}
 		if _, writeErr := to.Write(buffer[:n]); writeErr != nil || err != nil {
@@ -85,9 +85,9 @@ func (w *wire) pass(to, from net.Conn, dead *atomic.Bool) {
 	}
 }
 
-// RunSilence has all connections of a node fall silent, and checks that the node serves its own sockets, notices, and takes
-// part again once new connections work. open returns the factory of a node that reaches the backend, which is at an
-// address, by way of another address.
+// RunSilence silences all connections of a node. It checks that the node serves its own sockets, detects the silence, and
+// recovers once new connections work. server is the address of the backend. open returns the factory of a node that connects
+// to addr.
 func RunSilence(t *testing.T, server string, open func(t *testing.T, addr string, o adapter.ClusterOptions) adapter.Factory) {
 	var log Log
 	o := adapter.ClusterOptions{Logger: log.Logger(), RequestTimeout: time.Second}
@@ -126,7 +126,7 @@ func RunSilence(t *testing.T, server string, open func(t *testing.T, addr string
 	for deadline := begun.Add(2 * Patience); nodes[1].Stats().Lost == 0; time.Sleep(50 * time.Millisecond) {
 		_ = nodes[1].Adapter.Broadcast(Event("lost"), adapter.Options{})
 		if time.Now().After(deadline) {
-			t.Fatalf("the silence is not noticed: %+v\n%s", nodes[1].Stats(), log.String())
+			t.Fatalf("the silence is not detected: %+v\n%s", nodes[1].Stats(), log.String())
 		}
 	}
 	t.Logf("noticed after %v: %+v", time.Since(begun), nodes[1].Stats())

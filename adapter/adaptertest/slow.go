@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// slowNode does not get on with what other nodes send until its gate is opened.
+// slowNode blocks in Encode until its gate is opened.
 type slowNode struct {
 	*Node
 	gate chan struct{}
@@ -24,9 +24,9 @@ func (n *slowNode) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message
 	return n.Node.Encode(p, f)
 }
 
-// RunSlow has one of two namespaces of a node not get on with what it receives. The other one does not wait for it. What the
-// slow one has no room for is dropped and counted, or waits where it came from if keeps is true; what it has room for
-// comes in order. open returns the factory of a node.
+// RunSlow blocks delivery in one of two namespaces of a node. It checks that the other namespace does not wait. Messages
+// beyond the bound of the slow namespace are dropped and counted, or wait in the backend if keeps is true. Other messages
+// arrive in order. open returns the factory of a node.
 func RunSlow(t *testing.T, keeps bool, open func(adapter.ClusterOptions) adapter.Factory) {
 	const maxPending = 100_000
 	var log Log
@@ -64,7 +64,8 @@ func RunSlow(t *testing.T, keeps bool, open func(adapter.ClusterOptions) adapter
 			t.Fatal(err)
 		}
 	}
-	// reach sends an event, again and again if that may be dropped, until it arrives, and returns what has come before.
+	// reach sends an event and waits until it arrives. If the event may be dropped, reach sends it repeatedly. It returns the
+	// events received before.
 	reach := func(n *Node, s *Socket, name string, drops bool) (before []string) {
 		t.Helper()
 		text := `2` + n.name + `,["` + name + `"]`

@@ -14,11 +14,11 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Patience is how long a test waits for what is to happen, on a machine that may be slow and busy.
+// Patience is the maximum time that a test waits for an expected event. It allows for a slow and busy machine.
 const Patience = 30 * time.Second
 
-// Eventually waits until f returns "", and fails the test with what it returned last if that takes longer than
-// Patience. Like t.Fatal it is to be called by the goroutine of the test, which also calls f.
+// Eventually calls f repeatedly until it returns "". After Patience, it fails the test with the last result of f. Like
+// t.Fatal, it must be called by the goroutine of the test, which also calls f.
 func Eventually(t testing.TB, f func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); ; time.Sleep(2 * time.Millisecond) {
@@ -32,8 +32,8 @@ func Eventually(t testing.TB, f func() string) {
 	}
 }
 
-// repeatedly calls f until it returns true, and fails the test with what is wrong if that takes longer than Patience. Each
-// time f may take longer than the time before, so that a machine that is slow gets there, too.
+// repeatedly calls f until it returns true. After Patience, it fails the test with the message wrong. The limit grows with
+// each try, so that f succeeds even on a slow machine.
 func repeatedly(t testing.TB, wrong string, f func(try int, limit time.Duration) bool) {
 	t.Helper()
 	start := time.Now()
@@ -45,14 +45,15 @@ func repeatedly(t testing.TB, wrong string, f func(try int, limit time.Duration)
 	}
 }
 
-// patient returns a context for what is to be done within Patience.
+// patient returns a context with a time limit of Patience.
 func patient(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// count returns a function to be called any number of times, by any goroutine, and one that waits for so many calls.
+// count returns a function call and a function await, which waits until call has been called calls times. call is safe for
+// concurrent use.
 func count(t testing.TB, what string) (call func(), await func(calls int)) {
 	var n atomic.Int64
 	return func() { n.Add(1) }, func(calls int) {
@@ -66,13 +67,13 @@ func count(t testing.TB, what string) (call func(), await func(calls int)) {
 	}
 }
 
-// outcome is what a request has returned: the texts of its answers, sorted, and its error.
+// outcome is the result of a request: the texts of its answers, sorted, and its error.
 type outcome struct {
 	answers []string
 	err     error
 }
 
-// atDeadline makes a request with a deadline, which is reached when await has returned, and returns what has come of it.
+// atDeadline makes a request whose deadline is reached when await returns. It returns the result of the request.
 func atDeadline(t testing.TB, request func(context.Context) ([]parser.Args, error), await func()) (answers []string, err error) {
 	t.Helper()
 	d := &deadline{patient(t), make(chan struct{})}
@@ -89,7 +90,7 @@ func atDeadline(t testing.TB, request func(context.Context) ([]parser.Args, erro
 	return o.answers, o.err
 }
 
-// deadline is a context with a deadline that is reached when a test says so.
+// deadline is a context whose deadline is controlled by a test.
 type deadline struct {
 	context.Context
 	reached chan struct{}
@@ -108,13 +109,13 @@ func (d *deadline) Err() error {
 	}
 }
 
-// Log is a log that can be read while it is written, by any number of goroutines. Its zero value is empty.
+// Log collects log messages as text. The zero value is an empty log. It is safe for concurrent use.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-// Logger returns a logger that writes to the log, as text.
+// Logger returns a logger that writes text to the log.
 func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // Write implements io.Writer.
@@ -124,15 +125,14 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String returns what was written so far.
+// String returns the text written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
 }
 
-// Await waits until text stands in the log, and fails the test if it does not or if it stands there more often than
-// most times.
+// Await waits until the log contains text. It fails the test if the text does not appear or appears more than most times.
 func (l *Log) Await(t testing.TB, text string, most int) {
 	t.Helper()
 	Eventually(t, func() string {
@@ -143,8 +143,7 @@ func (l *Log) Await(t testing.TB, text string, most int) {
 	})
 }
 
-// Until waits until f returns true, and fails the test with what did not happen, and the log, if that takes longer than
-// Patience.
+// Until waits until f returns true. After Patience, it fails the test with the message what and the log.
 func (l *Log) Until(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	Eventually(t, func() string {
