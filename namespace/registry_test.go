@@ -24,7 +24,7 @@ type space struct {
 	closed int
 }
 
-// newRegistry returns a registry of spaces. Functions of o that are nil do what is usual.
+// newRegistry returns a registry of spaces. Functions of o that are nil get defaults.
 func newRegistry(o Options[*space]) *Registry[*space] {
 	if o.New == nil {
 		o.New = func(e *Entry[*space]) *space { return &space{entry: e} }
@@ -109,7 +109,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestMakeOnce asks for a name many times at once.
+// TestMakeOnce requests a name concurrently.
 func TestMakeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made, gate := 0, make(chan struct{})
@@ -135,7 +135,7 @@ func TestMakeOnce(t *testing.T) {
 	})
 }
 
-// TestFunctionsMayAsk has functions that are called while a namespace is made ask for others, and one that panics.
+// TestFunctionsMayAsk has functions that request other names during a creation, and one that panics.
 func TestFunctionsMayAsk(t *testing.T) {
 	var r *Registry[*space]
 	r = newRegistry(Options[*space]{New: func(e *Entry[*space]) *space {
@@ -218,7 +218,7 @@ func TestMaxDynamic(t *testing.T) {
 	}
 }
 
-// TestDrop drops a namespace that is no longer held. One that is made anew waits until it is closed.
+// TestDrop drops a namespace that is no longer held. Creating it again waits until it has closed.
 func TestDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -266,7 +266,7 @@ func TestDrop(t *testing.T) {
 	})
 }
 
-// TestClose closes a registry while a namespace is being made.
+// TestClose closes a registry while a namespace is being created.
 func TestClose(t *testing.T) {
 	making, gate := make(chan struct{}), make(chan struct{})
 	r := newRegistry(Options[*space]{New: func(e *Entry[*space]) *space {

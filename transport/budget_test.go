@@ -26,7 +26,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestBudgetCountsSharedMessagesOnce has many queues of two servers refer to one message.
+// TestBudgetCountsSharedMessagesOnce makes many queues of two servers refer to one message.
 func TestBudgetCountsSharedMessagesOnce(t *testing.T) {
 	m := TextMessage("0123456789")
 	one, two := NewBudget(1000, nil), NewBudget(1000, nil)

@@ -64,8 +64,7 @@ func frames(m *Message) (all [formats]string) {
 	return all
 }
 
-// TestShareIsACopy: a shared message has the same frames as the one that it was made from, and nothing else in common
-// with it.
+// TestShareIsACopy: a shared message has the same frames as the original, and shares nothing else with it.
 func TestShareIsACopy(t *testing.T) {
 	for _, text := range []string{"", "text", strings.Repeat("x", 200), strings.Repeat("y", 70000)} {
 		for _, attachments := range [][][]byte{nil, {{1, 2}}, {{}, []byte(strings.Repeat("z", 130)), {3}}} {

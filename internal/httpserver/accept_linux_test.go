@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLargeHeadersAreForgotten recycles handshakes with many header fields: a map that has grown takes its time to be
-// cleared, however few fields the next request has.
+// TestLargeHeadersAreForgotten recycles handshakes with many header fields: clearing a map that has grown is slow,
+// however few fields the next request has.
 func TestLargeHeadersAreForgotten(t *testing.T) {
 	for range 100 {
 		h := handshakes.Get().(*handshake)

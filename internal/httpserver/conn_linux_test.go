@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// expire waits until c has a deadline in a state that f describes, and brings it forward. It returns how far that was away.
+// expire waits until c has a deadline in a state accepted by f, and brings it forward. It returns the remaining
+// time.
 func (c *conn) expire(t *testing.T, f func() bool) (left time.Duration) {
 	t.Helper()
 	c.look(t, "there is a deadline in this state", func() bool {
@@ -46,14 +47,14 @@ func TestHeadTimeout(t *testing.T) {
 	}
 }
 
-// A client that connects and sends nothing is given the time for a head.
+// A client that connects and sends nothing is closed after the head timeout.
 func TestSilentClient(t *testing.T) {
 	s, dial := newApp().start(t, func(c *Config) { c.HeadTimeout = 50 * time.Millisecond })
 	dial().wantEnd()
 	until(t, "the connection is gone", func() bool { return s.own.open.Len() == 0 })
 }
 
-// The time for a head does not begin anew with each byte of it.
+// The head timeout does not restart with each byte.
 func TestHeadTimeoutIsOne(t *testing.T) {
 	s, dial := newApp().start(t, nil)
 	c := dial().send("G")
@@ -72,7 +73,7 @@ func TestHeadTimeoutIsOne(t *testing.T) {
 	}
 }
 
-// Connections that have been used, and are not any more, end.
+// Idle keep-alive connections close.
 func TestIdleTimeout(t *testing.T) {
 	const clients = 500
 	s, dial := newApp().start(t, func(c *Config) { c.IdleTimeout = 100 * time.Millisecond })
@@ -87,8 +88,7 @@ func TestIdleTimeout(t *testing.T) {
 	until(t, "all connections are gone", func() bool { return s.own.open.Len() == 0 })
 }
 
-// A request that waits for its answer keeps its connection open for longer than one that is idle, also if a timer has been
-// set before.
+// A waiting request keeps its connection open for longer than an idle one, even if a timer was set before.
 func TestParkedIsNotIdle(t *testing.T) {
 	const idle = 100 * time.Millisecond
 	a := newApp()
@@ -107,7 +107,7 @@ func TestParkedIsNotIdle(t *testing.T) {
 	c.wantEnd()
 }
 
-// A client that does not take its answer is given up.
+// A client that does not read its response is closed.
 func TestAnswerTimeout(t *testing.T) {
 	s, dial := newApp().start(t, nil)
 	c := dial()
@@ -123,7 +123,7 @@ func TestAnswerTimeout(t *testing.T) {
 	}
 }
 
-// A body that the handler does not read is thrown away: after the answer if it is long.
+// A body that the handler does not read is discarded, after the response if it is long.
 func TestUnwantedBody(t *testing.T) {
 	for name, size := range map[string]int{"short": maxDrained, "long": maxDrained + 1} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestUnwantedBody(t *testing.T) {
 	}
 }
 
-// What ServeHTTP leaves behind is of no use afterwards.
+// An exchange is unusable after ServeHTTP has returned.
 func TestRequestAfterItsEnd(t *testing.T) {
 	a := newApp()
 	_, dial := a.start(t, nil)
@@ -160,14 +160,14 @@ func TestRequestAfterItsEnd(t *testing.T) {
 	c.want("")
 }
 
-// A handler that panics, or ends its goroutine, has given no answer.
+// A handler that panics or calls runtime.Goexit sends no response.
 func TestPanic(t *testing.T) {
 	_, dial := newApp().start(t, nil)
 	dial().send(get("/panic")).wantEnd()
 	dial().send(strings.Replace(get("/panic"), "\r\n\r\n", "\r\nUpgrade: websocket\r\n\r\n", 1)).wantEnd()
 }
 
-// Handshakes that are answered at once share a request and a response, but nothing of what is in them.
+// Handshakes answered at once reuse a request and a response, but share none of their contents.
 func TestHandshakesAreApart(t *testing.T) {
 	_, dial := newApp().start(t, nil)
 	for i := range 20 {
@@ -181,7 +181,7 @@ func TestHandshakesAreApart(t *testing.T) {
 	}
 }
 
-// Answers to a POST behind a parked GET leave after that of the GET, but the handler gets them at once.
+// Responses to a POST behind a parked GET are sent after the GET's response, but the handler runs at once.
 func TestPostBehindParked(t *testing.T) {
 	a := newApp()
 	s, dial := a.start(t, nil)
@@ -207,7 +207,7 @@ func TestPostBehindParked(t *testing.T) {
 	c.send(get("/bytes?1")).want("x")
 }
 
-// An answer to the GET does not wait for the POST behind it.
+// A response to the GET does not wait for the POST behind it.
 func TestParkedAnsweredDuringPost(t *testing.T) {
 	a := newApp()
 	_, dial := a.start(t, nil)
@@ -226,7 +226,7 @@ func TestParkedAnsweredDuringPost(t *testing.T) {
 	c.want("")
 }
 
-// Other requests wait behind a parked one, and so does everything else behind them.
+// All other requests wait behind a parked one.
 func TestOthersWaitBehindParked(t *testing.T) {
 	for name, behind := range map[string]string{
 		"GET":        get("/bytes?3"),
@@ -265,7 +265,7 @@ func TestOthersWaitBehindParked(t *testing.T) {
 	}
 }
 
-// A client may leave while a request of it is parked. What it has sent before is served.
+// A client may leave while its request is parked. Its earlier requests are served.
 func TestClientOfParkedGoes(t *testing.T) {
 	for name, test := range map[string]struct {
 		behind string
@@ -300,7 +300,7 @@ func TestClientOfParkedGoes(t *testing.T) {
 	}
 }
 
-// Empty lines in front of a request do not matter.
+// Empty lines before a request are ignored.
 func TestEmptyLines(t *testing.T) {
 	_, dial := newApp().start(t, nil)
 	c := dial().send("\r\n"+get("/bytes?1")).send("\r\n", "\r", "\n")
@@ -310,7 +310,7 @@ func TestEmptyLines(t *testing.T) {
 	c.send("\r\n", get("/rest")).want("404 page not found\n")
 }
 
-// A connection that gets the number of another's descriptor does not get its events.
+// A connection that reuses a descriptor number does not receive the events of the previous one.
 func TestDescriptorsAreUsedAgain(t *testing.T) {
 	a := newApp()
 	s, dial := a.start(t, nil)
@@ -333,7 +333,7 @@ func TestDescriptorsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// A client that vanishes without a word is noticed, whether a request of it is parked or it has none.
+// A vanished client is noticed, with or without a parked request.
 func TestClientVanishes(t *testing.T) {
 	a := newApp()
 	s, dial := a.start(t, nil)

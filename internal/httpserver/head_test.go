@@ -75,7 +75,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// sameAsLibrary compares parse with http.ReadRequest and returns what parse has returned.
+// sameAsLibrary compares parse with http.ReadRequest and returns the result of parse.
 func sameAsLibrary(t *testing.T, text string) bool {
 	t.Helper()
 	h := head{request: http.Request{Header: make(http.Header)}}

@@ -43,7 +43,7 @@ func receive[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// app is a Handler with one path for each thing that handlers do.
+// app is a Handler with one path for each kind of behavior.
 type app struct {
 	parked   chan polling.Parker
 	lost     chan string // the targets of parked requests whose clients have gone
@@ -180,7 +180,7 @@ func (c *client) want(body string) {
 	}
 }
 
-// wantEnd waits for the end of the connection, before which nothing may come.
+// wantEnd waits for the end of the connection. Nothing may be received before.
 func (c *client) wantEnd() {
 	c.t.Helper()
 	b, err := io.ReadAll(c.r)

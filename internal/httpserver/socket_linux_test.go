@@ -100,7 +100,7 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// More than the kernel takes is written in the end, or fails at the deadline that was set before.
+// A write of more than the kernel accepts at once completes, or fails at an earlier deadline.
 func TestSocketWrites(t *testing.T) {
 	const size = 16 << 20
 	a, dial := openAcceptor(t, "tcp", "127.0.0.1:0")
@@ -143,7 +143,7 @@ func TestAcceptEndsWithTheListener(t *testing.T) {
 	}
 }
 
-// A client that says nothing is accepted in the end, so that time-outs apply to it.
+// A silent client is accepted eventually, so that time-outs apply to it.
 func TestTheSilentAreAccepted(t *testing.T) {
 	a, dial := openAcceptor(t, "tcp", "127.0.0.1:0")
 	dial("")
@@ -152,7 +152,7 @@ func TestTheSilentAreAccepted(t *testing.T) {
 	}
 }
 
-// The kernel finds out which clients of connections have vanished, also of one that was waiting before.
+// The kernel detects vanished clients, even of a connection that was waiting before.
 func TestKeepAlive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -183,7 +183,7 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// Whoever closes the listener ends Serve, and the port does not accept any more. Connections are served on.
+// Closing the listener ends Serve and closes the port. Open connections are still served.
 func TestListenerOfTheCaller(t *testing.T) {
 	a := newApp()
 	s, dialFirst := a.start(t, nil)

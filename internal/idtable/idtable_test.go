@@ -11,7 +11,7 @@ type named struct{ id string }
 
 func (n *named) ID() string { return n.id }
 
-// check compares t with what has to be in it.
+// check compares t with its expected contents.
 func check(t *testing.T, table *Table[*named], model map[string]*named) {
 	t.Helper()
 	if table.Len() != len(model) {
@@ -63,7 +63,7 @@ func TestTableFollowsAMap(t *testing.T) {
 	check(t, &table, model)
 }
 
-// Values with the same hash, or neighbouring ones across the end of the table, get in each other's way.
+// Values with equal hashes collide, and so do values with adjacent hashes across the end of the table.
 func TestTableWithCollisions(t *testing.T) {
 	for _, h := range []uint32{0, 1 << 31, ^uint32(0)} {
 		table := Table[*named]{hashes: make([]uint32, minSize), values: make([]*named, minSize)}

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// The meaning of a byte inside a string.
+// Classes of bytes inside a string.
 const (
 	charPlain   = iota
 	charQuote   // ends the string
@@ -29,8 +29,8 @@ var charClass = func() (t [256]uint8) {
 	return t
 }()
 
-// skipPlain returns the index of the first byte from i on that is not an ordinary ASCII character of a string, or
-// len(b).
+// skipPlain returns the index of the first byte at or after i that is not an ordinary ASCII character of a string,
+// or len(b).
 func skipPlain(b []byte, i int) int {
 	const (
 		ones  = 0x0101010101010101
@@ -38,7 +38,7 @@ func skipPlain(b []byte, i int) int {
 	)
 	for n := 0; i+8 <= len(b); n++ {
 		w := binary.LittleEndian.Uint64(b[i:])
-		// The lowest bit that is set is exact. Higher ones may come from a borrow or from a high byte.
+		// Only the lowest set bit is exact. Higher bits may come from a borrow or a high byte.
 		if m := (w | (w - ' '*ones) | (w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones)) & highs; m != 0 {
 			return i + bits.TrailingZeros64(m)/8
 		}
@@ -46,7 +46,7 @@ func skipPlain(b []byte, i int) int {
 		if n != 2 {
 			continue
 		}
-		// Most strings are short. This one is not, and is scanned four words at a time.
+		// This string is long, unlike most. It is scanned four words at a time.
 		for ; i+32 <= len(b); i += 32 {
 			four := (*[32]byte)(b[i:])
 			w, x := binary.LittleEndian.Uint64(four[:8]), binary.LittleEndian.Uint64(four[8:16])
@@ -66,16 +66,16 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
-// Check checks that one JSON value, with white space before it, starts at b[i] and is nested no deeper than maxDepth.
-// It returns the index behind the value, or of the error. high reports whether the value contains bytes that are not
-// ASCII; Check does not verify that these are valid UTF-8. It does not recurse, and does not allocate for fewer than
-// 64 levels.
+// Check checks that b[i:] starts with one JSON value, after optional white space, nested no deeper than maxDepth.
+// It returns the index after the value, or of the error. high reports whether the value contains non-ASCII bytes;
+// Check does not verify that these are valid UTF-8. It does not recurse, and does not allocate for fewer than 64
+// levels.
 //
 // RFC 8259.
 func Check(b []byte, i, maxDepth int) (end int, high, ok bool) {
 	var (
 		depth  int
-		levels uint64   // the innermost 64 levels, one bit each: 1 for an object; the lowest bit is the innermost
+		levels uint64   // the innermost 64 levels, one bit each, innermost lowest: 1 for an object
 		outer  []uint64 // the levels around them
 		h      bool
 	)

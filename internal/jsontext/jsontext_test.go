@@ -93,7 +93,7 @@ func TestAppendTime(t *testing.T) {
 	}
 }
 
-// FuzzCheck compares what is JSON with encoding/json.
+// FuzzCheck compares Check with encoding/json.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`[]`, `{"a":[1,-2.5e+3,"\u00e9\"",true,false,null]}`, ` 1`, `1 `, `01`, `1.`, `[1,]`, `{"a"}`, "\"\x01\"", `"\x"`, `nul`, `-`, strings.Repeat("[", 70)} {
 		f.Add([]byte(seed))
@@ -116,7 +116,7 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// FuzzSkip compares with encoding/json what is found without decoding.
+// FuzzSkip compares the scanners with encoding/json.
 func FuzzSkip(f *testing.F) {
 	for _, seed := range []string{`[]`, `{}`, `[1,"a\"]",{"b":[null,true]}]`, `{"a":{"b":[]},"c":"\\"}`, "[ 1 ,\t2 ]", `"x"`, `-1.5`} {
 		f.Add([]byte(seed))

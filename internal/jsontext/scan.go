@@ -13,7 +13,7 @@ func HasPrefixAt(b []byte, i int, s string) bool {
 	return len(b)-i >= len(s) && string(b[i:i+len(s)]) == s
 }
 
-// SkipSpace returns the index of the first byte from i on that is not white space, or len(b).
+// SkipSpace returns the index of the first byte at or after i that is not white space, or len(b).
 func SkipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
@@ -21,7 +21,7 @@ func SkipSpace(b []byte, i int) int {
 	return i
 }
 
-// Skip returns the index behind the value that starts at b[i].
+// Skip returns the index after the value that starts at b[i].
 func Skip(b []byte, i int) int {
 	for depth := 0; ; {
 		switch b[i] {
@@ -45,7 +45,7 @@ func Skip(b []byte, i int) int {
 	}
 }
 
-// SkipString returns the index behind the string whose opening quote is b[i].
+// SkipString returns the index after the string whose opening quote is b[i].
 func SkipString(b []byte, i int) int {
 	for i++; ; i++ {
 		i += bytes.IndexByte(b[i:], '"')
@@ -53,13 +53,13 @@ func SkipString(b []byte, i int) int {
 		for b[start-1] == '\\' {
 			start--
 		}
-		if (i-start)%2 == 0 { // it is not escaped
+		if (i-start)%2 == 0 { // not escaped
 			return i + 1
 		}
 	}
 }
 
-// ScanString is SkipString, and reports whether the string has escapes.
+// ScanString is SkipString. It also reports whether the string has escapes.
 func ScanString(b []byte, i int) (end int, escaped bool) {
 	plain := skipPlain(b, i+1)
 	if b[plain] == '"' {
@@ -69,7 +69,7 @@ func ScanString(b []byte, i int) (end int, escaped bool) {
 	return end, bytes.IndexByte(b[plain:end], '\\') >= 0
 }
 
-// SkipScalar returns the index behind the number or literal that starts at b[i].
+// SkipScalar returns the index after the number or literal that starts at b[i].
 func SkipScalar(b []byte, i int) int {
 	for i++; i < len(b); i++ {
 		switch b[i] {
@@ -80,8 +80,8 @@ func SkipScalar(b []byte, i int) int {
 	return i
 }
 
-// Next returns the index of the next element of an array or object, or of its closing bracket. b[i] is behind the
-// opening bracket or behind an element.
+// Next returns the index of the next element of an array or object, or of its closing bracket. b[i] follows the
+// opening bracket or an element.
 func Next(b []byte, i int) int {
 	if i = SkipSpace(b, i); b[i] == ',' {
 		i = SkipSpace(b, i+1)
@@ -89,9 +89,9 @@ func Next(b []byte, i int) int {
 	return i
 }
 
-// ReadString returns the meaning of the string whose opening quote is b[i], and the index behind it. content is a part
-// of b, or new memory if the string has escapes. A lone surrogate, which JavaScript allows in strings and UTF-8 does not,
-// becomes U+FFFD.
+// ReadString returns the content of the string whose opening quote is b[i], and the index after the string. content
+// is a part of b, or newly allocated if the string has escapes. A lone surrogate, which is valid in JavaScript
+// strings but not in UTF-8, becomes U+FFFD.
 func ReadString(b []byte, i int) (content []byte, end int) {
 	end, escaped := ScanString(b, i)
 	content = b[i+1 : end-1 : end-1]
@@ -101,16 +101,16 @@ func ReadString(b []byte, i int) (content []byte, end int) {
 	return content, end
 }
 
-// AppendContent appends the meaning of the content of a string, which stands between its quotes. See [ReadString].
+// AppendContent appends the decoded content of a string, given without its quotes. See [ReadString].
 func AppendContent(dst, content []byte) []byte { return appendUnescaped(dst, content, utf8.AppendRune) }
 
-// AppendNormal appends a string with this content as JSON.stringify writes what JSON.parse has read. A lone surrogate
-// stays an escape.
+// AppendNormal appends a string with this content as JSON.stringify(JSON.parse(s)) would write it. A lone surrogate
+// remains an escape.
 func AppendNormal(dst, content []byte) []byte {
 	return append(appendUnescaped(append(dst, '"'), content, appendRune), '"')
 }
 
-// appendUnescaped appends content with each escape replaced by what write appends for the character that it stands for.
+// appendUnescaped appends content. write appends the character of each escape.
 func appendUnescaped(dst, content []byte, write func([]byte, rune) []byte) []byte {
 	for {
 		i := bytes.IndexByte(content, '\\')
@@ -123,8 +123,8 @@ func appendUnescaped(dst, content []byte, write func([]byte, rune) []byte) []byt
 	}
 }
 
-// unescape reads the escape at b[i] and returns the index behind it. r is half of a surrogate pair if the other half
-// is missing.
+// unescape decodes the escape at b[i] and returns the index after it. r is a surrogate if the other half of its
+// pair is missing.
 func unescape(b []byte, i int) (r rune, end int) {
 	r = rune(b[i+1])
 	switch r {
@@ -151,12 +151,12 @@ func unescape(b []byte, i int) (r rune, end int) {
 	return r, i + 2
 }
 
-// maxExactDigits is the number of digits up to which a JavaScript number holds every integer exactly, and every
-// decimal so that it is printed as it was written.
+// maxExactDigits is the number of digits up to which a JavaScript number represents every integer exactly and
+// prints every decimal as it was written.
 const maxExactDigits = 15
 
-// Number returns a number as String of JavaScript prints it: a part of text if it is written so, otherwise new
-// memory. A number that is too large is "Infinity" or "-Infinity".
+// Number returns a number as String prints it in JavaScript: a part of text if it is already in that form,
+// otherwise newly allocated. A number that is too large is "Infinity" or "-Infinity".
 func Number(text []byte) []byte {
 	if printed(text) {
 		return text
@@ -171,7 +171,7 @@ func Number(text []byte) []byte {
 	return AppendFloat(nil, f, 64)
 }
 
-// printed reports whether it is plain to see that JavaScript prints a number as text.
+// printed reports whether JavaScript certainly prints a number as text.
 func printed(text []byte) bool {
 	if text[0] == '-' {
 		text = text[1:]

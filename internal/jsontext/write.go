@@ -10,7 +10,7 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends s as a string. Each byte that is not part of valid UTF-8 becomes U+FFFD.
+// AppendString appends s as a string. Each byte of invalid UTF-8 becomes U+FFFD.
 func AppendString[S string | []byte](dst []byte, s S) []byte {
 	dst = append(dst, '"')
 	text := len(dst)
@@ -39,7 +39,7 @@ func AppendString[S string | []byte](dst []byte, s S) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// appendRune appends a character of a string, escaped if it has to be. Half of a surrogate pair has to be.
+// appendRune appends a character of a string, escaped if necessary. A lone surrogate is always escaped.
 func appendRune(dst []byte, r rune) []byte {
 	switch r {
 	case '"', '\\':
@@ -73,7 +73,7 @@ func AppendStrings(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// AppendFloat appends f, which is finite. bitSize is that of the type from which f comes.
+// AppendFloat appends f, which must be finite. bitSize is the size of the original type, 32 or 64.
 //
 // ECMAScript, Number::toString.
 func AppendFloat(dst []byte, f float64, bitSize int) []byte {
@@ -92,11 +92,11 @@ func AppendFloat(dst []byte, f float64, bitSize int) []byte {
 	return dst
 }
 
-// maxDate is the last instant that a date of JavaScript can hold, in seconds since 1970. The first is as long before
-// 1970.
+// maxDate is the last instant of a JavaScript date, in seconds since 1970. The first is as long before 1970.
 const maxDate = 864e10
 
-// AppendTime appends t as a date: in UTC, with milliseconds. It appends null if JavaScript has no date for t.
+// AppendTime appends t as a date: in UTC, with milliseconds. It appends null if t is outside the range of
+// JavaScript dates.
 //
 // ECMAScript, Date.prototype.toISOString.
 func AppendTime(dst []byte, t time.Time) []byte {

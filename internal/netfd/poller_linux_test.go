@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// sockets returns two that are connected.
+// sockets returns two connected sockets.
 func sockets(t *testing.T) (a, b int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -69,7 +69,7 @@ func TestPoller(t *testing.T) {
 	}
 }
 
-// Await tries again for each piece of news, although what is ready is not taken from the kernel.
+// Await tries again for each new event, although pending events are not taken from the kernel.
 func TestAwait(t *testing.T) {
 	const pieces = 20
 	p := open(t)

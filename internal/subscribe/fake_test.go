@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// broker is a driver for faults that nothing real can produce. Its zero value confirms everything.
+// broker is a driver that simulates faults. Its zero value confirms everything.
 type broker struct {
 	mu      sync.Mutex
 	refuses error                  // from Open
@@ -62,7 +62,7 @@ func (b *broker) conn(key string) *connection {
 	return b.conns[key]
 }
 
-// connection is one to a broker.
+// connection is a connection to a broker.
 type connection struct {
 	*broker
 	feed   *Feed
@@ -118,14 +118,14 @@ func (c *connection) Close() {
 	c.fails <- nil
 }
 
-// has returns the names that are subscribed to, sorted.
+// has returns the subscribed names, sorted.
 func (c *connection) has() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.names))
 }
 
-// owner counts what it is told.
+// owner counts its calls.
 type owner struct {
 	mu                       sync.Mutex
 	connected, lost, dropped int
@@ -184,13 +184,13 @@ func (f *fixture) join(last string, first ...string) (*Member, *owner) {
 	return m, o
 }
 
-// pass has time pass.
+// pass lets time pass.
 func (f *fixture) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// close closes a member within the time that the caller has.
+// close closes a member within the time-out.
 func (f *fixture) close(m *Member) {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// reader is the handler of a queue: it keeps what has come, and waits at its gate.
+// reader is the handler of a queue: it records messages and waits at its gate.
 type reader struct {
 	gate chan struct{} // closed, or received from for each message
 
@@ -34,13 +34,13 @@ func (r *reader) texts() []string {
 	return slices.Clone(r.got)
 }
 
-// newQueue returns a queue of a pool, and what reads from it. Its drops are counted in dropped.
+// newQueue returns a queue of a pool and its reader. dropped counts dropped messages.
 func newQueue(p *pool, dropped *int) (*queue, *reader) {
 	r := &reader{gate: make(chan struct{})}
 	return &queue{pool: p, handle: r.handle, dropped: func(n int) { *dropped += n }}, r
 }
 
-// message has a size of 1000 bytes.
+// message returns a message of 1000 bytes.
 func message(i int) Message {
 	text := fmt.Sprint(i, " ")
 	return Message{Payload: []byte(text + strings.Repeat("x", 1000-overhead-len(text)))}
@@ -56,8 +56,8 @@ func numbers(texts []string) (list []int) {
 	return list
 }
 
-// TestOverrun has a reader stop: who adds waits for the patience of the pool, once, and then drops. There is room for another
-// queue all the while. What was queued comes in order, and so does what is added later.
+// TestOverrun stops a reader: adding waits once for the patience of the pool and then drops messages. Another queue
+// has space all the while. Queued messages arrive in order, and so do later ones.
 func TestOverrun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{limit: 20_000, patience: time.Second}
@@ -100,7 +100,7 @@ func TestOverrun(t *testing.T) {
 	})
 }
 
-// TestBackPressure has a reader that is slow, but not too slow: nothing is dropped.
+// TestBackPressure uses a reader that is slow, but not too slow: no message is dropped.
 func TestBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{limit: 10_000, patience: time.Second}
@@ -128,7 +128,7 @@ func TestBackPressure(t *testing.T) {
 	})
 }
 
-// TestWaitEnds has the connection, or the member, go while a message waits for room.
+// TestWaitEnds ends the connection or the member while a message waits for space.
 func TestWaitEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func(q *queue, done chan struct{})
@@ -167,7 +167,7 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-// TestInsert inserts into a queue that is full, and into one that is closed.
+// TestInsert inserts into a full queue and into a closed one.
 func TestInsert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dropped int
@@ -191,7 +191,7 @@ func TestInsert(t *testing.T) {
 	})
 }
 
-// TestGoexit has a handler end its goroutine: what waits is handled all the same.
+// TestGoexit makes a handler call runtime.Goexit: waiting messages are still handled.
 func TestGoexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{limit: 10_000}

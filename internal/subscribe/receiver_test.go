@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestJoin subscribes to one name when the others are confirmed, and not before. Whoever comes later is connected at once.
+// TestJoin subscribes to the last name only once the others are confirmed. A later member is connected at once.
 func TestJoin(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.holds = true
@@ -38,7 +38,7 @@ func TestJoin(t *testing.T) {
 	})
 }
 
-// TestReceive hands messages to those who want them.
+// TestReceive delivers messages to the members that want them.
 func TestReceive(t *testing.T) {
 	run(t, func(f *fixture) {
 		m, o := f.join("x")
@@ -62,7 +62,7 @@ func TestReceive(t *testing.T) {
 	})
 }
 
-// TestFails has the connection fail, and the broker be away for a while.
+// TestFails makes the connection fail and the broker unreachable for a while.
 func TestFails(t *testing.T) {
 	run(t, func(f *fixture) {
 		m, o := f.join("last", "a", "b")
@@ -92,7 +92,7 @@ func TestFails(t *testing.T) {
 	})
 }
 
-// TestNeverThere gives a broker up that was never there. Nothing was lost.
+// TestNeverThere gives up a broker that was never reachable. No loss is reported.
 func TestNeverThere(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.refuses = errBroker
@@ -106,8 +106,7 @@ func TestNeverThere(t *testing.T) {
 	})
 }
 
-// TestSilence gives a connection up that does not answer, and keeps one on which nothing happens, and one that waits for
-// room.
+// TestSilence gives up a connection that does not answer. It keeps an idle one, and one that waits for space.
 func TestSilence(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.pool.limit, f.pool.patience = 10_000, time.Hour
@@ -140,8 +139,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// TestKeys has names on different connections: those of one that fails, moves or is refused are looked for, and the others
-// do not notice. A connection that nobody needs is closed.
+// TestKeys has names on different connections: the names of one that fails, moves or is refused are located again,
+// and the others are not affected. An unused connection is closed.
 func TestKeys(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.keys = map[string]string{"a": "1", "b": "1", "c": "2"}
@@ -180,7 +179,7 @@ func TestKeys(t *testing.T) {
 	})
 }
 
-// TestDead has a connection fail while it is subscribed on.
+// TestDead makes a connection fail during a subscription.
 func TestDead(t *testing.T) {
 	run(t, func(f *fixture) {
 		m, o := f.join("last")
@@ -198,7 +197,7 @@ func TestDead(t *testing.T) {
 	})
 }
 
-// TestComeAndGo has members come while the last one goes, again and again.
+// TestComeAndGo adds members while the last one leaves, repeatedly.
 func TestComeAndGo(t *testing.T) {
 	run(t, func(f *fixture) {
 		for range 50 {
@@ -222,7 +221,7 @@ func TestComeAndGo(t *testing.T) {
 	})
 }
 
-// TestFromInside does everything from inside of everything: no lock is held there.
+// TestFromInside calls every method from every callback: no lock is held there.
 func TestFromInside(t *testing.T) {
 	run(t, func(f *fixture) {
 		o := new(owner)
@@ -260,7 +259,7 @@ func TestFromInside(t *testing.T) {
 	})
 }
 
-// TestCloseWaits has a connection that does not end: Close waits as long as its caller has time.
+// TestCloseWaits has a connection that does not end: Close waits until its context is done.
 func TestCloseWaits(t *testing.T) {
 	run(t, func(f *fixture) {
 		m, _ := f.join("last")

@@ -23,8 +23,8 @@ func TestTimerIsSmall(t *testing.T) {
 	}
 }
 
-// inTime reports whether a timer of length d has expired when it should have, after what time. Time in a bubble
-// stands still while anything runs, so only the wheel can be late.
+// inTime reports whether a timer of length d has expired in time, and after how long. Time in a bubble stands still
+// while anything runs, so only the wheel can be late.
 func inTime(d, after time.Duration) bool { return after >= d && after <= max(d, 0)+Tolerance(d)/2 }
 
 func TestExpiresInTime(t *testing.T) {
@@ -40,7 +40,7 @@ func TestExpiresInTime(t *testing.T) {
 	}
 }
 
-// expireInTime has timers expire in a Wheel of this age.
+// expireInTime lets timers expire in a Wheel of this age.
 func expireInTime(t *testing.T, durations []time.Duration, age time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
@@ -98,7 +98,7 @@ func TestShortBesideLong(t *testing.T) {
 	})
 }
 
-// TestContinue has deadlines follow one another: only the lateness of the last one counts.
+// TestContinue schedules consecutive deadlines: only the lateness of the last one counts.
 func TestContinue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
@@ -121,8 +121,8 @@ func TestContinue(t *testing.T) {
 	})
 }
 
-// TestContinueAfterDelay has a timer expire late because its shard was busy: the next deadline leaves as much time as
-// was asked for.
+// TestContinueAfterDelay makes a timer late by keeping its shard busy: the full duration remains until the next
+// deadline.
 func TestContinueAfterDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
@@ -142,7 +142,7 @@ func TestContinueAfterDelay(t *testing.T) {
 	})
 }
 
-// TestExpireIfDue asks for timers at the moment of their deadline, before the wheel wakes.
+// TestExpireIfDue calls ExpireIfDue at the moment of the deadlines, before the wheel wakes.
 func TestExpireIfDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()
@@ -179,7 +179,7 @@ func TestExpireIfDue(t *testing.T) {
 	})
 }
 
-// TestSleepsUntilNeeded counts how often a wheel wakes for timers of one length.
+// TestSleepsUntilNeeded counts the wake-ups of a wheel for timers of one length.
 func TestSleepsUntilNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New()

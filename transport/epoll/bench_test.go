@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// runEcho answers in Run, from a Message, as a session does.
+// runEcho replies in Run, from a Message, like a session.
 type runEcho struct {
 	echoHandler
 	mu   sync.Mutex
@@ -35,8 +35,8 @@ func (e *runEcho) Run(c transport.Conn) {
 	m.Release()
 }
 
-// BenchmarkEcho sends messages over loopback and waits for the answers, with as many clients in
-// turn as its name says. The figures contain the clients, which do not allocate.
+// BenchmarkEcho sends messages over loopback and waits for the replies, with the named number of clients in turn.
+// The figures include the clients, which do not allocate.
 func BenchmarkEcho(b *testing.B) {
 	for _, k := range []kind{{name: "epoll"}, {name: "goroutines", options: Options{DisableEpoll: true}}} {
 		for _, clients := range []int{1, 100} {
@@ -73,7 +73,7 @@ func benchmarkEcho(b *testing.B, k kind, clients, size int) {
 	}
 }
 
-// BenchmarkNeighbour measures how long a message and its answer take while another connection of the same loop sends as
+// BenchmarkNeighbour measures the round-trip time of a message while another connection of the same loop sends as
 // much as it can.
 func BenchmarkNeighbour(b *testing.B) {
 	for _, flood := range []struct {

@@ -51,7 +51,7 @@ func TestCloseHandshake(t *testing.T) {
 	})
 }
 
-// TestCloseSendsTheQueue closes a connection whose peer has much to read.
+// TestCloseSendsTheQueue closes a connection with a long queue.
 func TestCloseSendsTheQueue(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		ts := serve(t, k, func(c *Conn) {
@@ -89,8 +89,8 @@ func TestCloseTimeout(t *testing.T) {
 	})
 }
 
-// expectEnd is expect of a close frame and the end, without the frame if it could not be written within CloseTimeout:
-// a goroutine connection has a writer, which may come too late on a busy machine.
+// expectEnd expects a close frame and the end. The frame may be missing if it could not be written within
+// CloseTimeout: the writer of a goroutine connection may be too late on a busy machine.
 func (c *client) expectEnd(frame string) {
 	c.t.Helper()
 	got := c.next()
@@ -144,7 +144,7 @@ func TestAbort(t *testing.T) {
 	})
 }
 
-// departures are the ways in which a peer ends the connection without a close frame.
+// departures are the ways to end a connection without a close frame.
 var departures = []struct {
 	name string
 	do   func(c *client)
@@ -188,8 +188,7 @@ func TestPeerVanishes(t *testing.T) {
 	}
 }
 
-// TestLastWords: what a peer sent before it went away is delivered, even if writing to it has failed
-// meanwhile.
+// TestLastWords: the messages of a peer that has left are delivered, even if writing to it has failed.
 func TestLastWords(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := newRecorder()

@@ -19,7 +19,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// maxConn is what a Conn may cost: an idle connection has little else.
+// maxConn is the maximum size of a Conn: an idle connection holds little else.
 const maxConn = 80
 
 func TestConnIsSmall(t *testing.T) {
@@ -89,7 +89,7 @@ func TestViolations(t *testing.T) {
 		for _, v := range violations {
 			t.Run(v.name, func(t *testing.T) {
 				c := ts.dial(t)
-				// What follows must not turn the close frame into a reset.
+				// Further bytes must not turn the close frame into a reset.
 				go c.Write(append(v.input, text(strings.Repeat("ignored", 20_000))...))
 				c.expect(fmt.Sprint("close ", v.code), "EOF")
 				c.Close()
@@ -212,7 +212,7 @@ func TestSetHandler(t *testing.T) {
 	})
 }
 
-// TestPartialWrites sends more than the kernel takes and reads it slowly.
+// TestPartialWrites sends more than the kernel accepts and reads it slowly.
 func TestPartialWrites(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := newRecorder()
@@ -295,7 +295,7 @@ func TestSlowPeer(t *testing.T) {
 	})
 }
 
-// TestBlockedRun blocks handlers of one loop: others are served all the same.
+// TestBlockedRun blocks handlers of one loop: other connections are still served.
 func TestBlockedRun(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		k.options.Loops = 1
@@ -354,8 +354,8 @@ func TestReadingGoesOnDuringRun(t *testing.T) {
 	})
 }
 
-// TestDescriptorsAreNotMixedUp opens and closes connections while the server writes to all of them, so
-// that the kernel reuses descriptors all the time. Each connection may only see its own number.
+// TestDescriptorsAreNotMixedUp opens and closes connections while the server writes to all of them, so that the
+// kernel constantly reuses descriptors. Each connection may only receive its own number.
 func TestDescriptorsAreNotMixedUp(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		var live sync.Map // *Conn → number

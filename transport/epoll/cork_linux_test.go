@@ -11,7 +11,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// holdLoop has the only loop of ts wait, once it has handled what it knows of, until release is called.
+// holdLoop makes the only loop of ts wait, once it has handled all pending events, until release is called.
 func holdLoop(t *testing.T, ts *testServer) (release func()) {
 	t.Helper()
 	l := ts.poller.Load().loops[0]
@@ -21,7 +21,7 @@ func holdLoop(t *testing.T, ts *testServer) (release func()) {
 	return release
 }
 
-// startedConn returns the next connection of ts when it has been started.
+// startedConn returns the next connection of ts once it has started.
 func startedConn(t *testing.T, ts *testServer) *Conn {
 	t.Helper()
 	c := <-ts.conns
@@ -29,8 +29,8 @@ func startedConn(t *testing.T, ts *testServer) *Conn {
 	return c
 }
 
-// heldReader returns a client and its connection, whose reader is held until release is called, so that a queue that
-// has formed stays as it is.
+// heldReader returns a client and its connection, whose reader is held until release is called, so that a queue
+// does not change.
 func heldReader(t *testing.T, k kind, r *recorder) (c *client, server *Conn, release func()) {
 	t.Helper()
 	k.options.Loops = 1
@@ -54,7 +54,7 @@ func heldReader(t *testing.T, k kind, r *recorder) (c *client, server *Conn, rel
 	return c, server, release
 }
 
-// fill sends until a queue has formed, and returns how many messages that took.
+// fill sends until a queue forms, and returns the number of messages sent.
 func fill(c *Conn, m *transport.Message) (sent int) {
 	for c.Queued() == 0 {
 		c.Send(m)
@@ -63,7 +63,7 @@ func fill(c *Conn, m *transport.Message) (sent int) {
 	return sent
 }
 
-// TestCorkedBehindAQueue: what is sent after Cork waits, although there is room again for what was sent before.
+// TestCorkedBehindAQueue: corked messages wait, although there is room again for the earlier ones.
 func TestCorkedBehindAQueue(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := newRecorder()
@@ -89,7 +89,7 @@ func TestCorkedBehindAQueue(t *testing.T) {
 	})
 }
 
-// TestUncorkEmptiesTheQueue: the carrier, which has been told to write a queue, finds that Uncork has done so.
+// TestUncorkEmptiesTheQueue: the carrier is told to write a queue that Uncork has already written.
 func TestUncorkEmptiesTheQueue(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := newRecorder()
@@ -111,7 +111,7 @@ func TestUncorkEmptiesTheQueue(t *testing.T) {
 	})
 }
 
-// TestCorkDuringAWrite corks a connection of goroutines whose writer waits for the peer.
+// TestCorkDuringAWrite corks a goroutine connection whose writer waits for the peer.
 func TestCorkDuringAWrite(t *testing.T) {
 	s, err := NewServer(&Options{DisableEpoll: true})
 	if err != nil {

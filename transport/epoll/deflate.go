@@ -21,7 +21,7 @@ import (
 // RFC 7692.
 type PerMessageDeflate struct {
 	// Threshold is the smallest payload in bytes that is compressed on connections without server context takeover.
-	// With context takeover all payloads are compressed, so that clients' contexts match those of the reference.
+	// With context takeover all payloads are compressed, so that clients' contexts match the reference.
 	// Zero means 1024; negative compresses all payloads on all connections. Node.js: perMessageDeflate.threshold.
 	Threshold int
 	// Level is the compression level, from 1, the fastest, to 9. Zero means 1. It has no effect where a window of

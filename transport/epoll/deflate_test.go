@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// flateClient compresses as a client does, with the standard library.
+// flateClient compresses like a client, with the standard library.
 type flateClient struct {
 	takeover bool
 	out      bytes.Buffer
@@ -53,7 +53,7 @@ type deflateConn struct {
 	server bool   // context take-over
 }
 
-// dialDeflate performs a handshake with an offer and expects that answer.
+// dialDeflate performs a handshake with an offer and expects the given response.
 func (ts *testServer) dialDeflate(t testing.TB, offer, want string) *deflateConn {
 	t.Helper()
 	c := &client{t: t, Conn: ts.dialRaw(t)}
@@ -73,7 +73,7 @@ func (ts *testServer) dialDeflate(t testing.TB, offer, want string) *deflateConn
 	}
 }
 
-// next reads a frame and describes it; the payload of a compressed one is marked and inflated.
+// next reads a frame and describes it; compressed payloads are marked and inflated.
 func (c *deflateConn) next() string {
 	c.t.Helper()
 	f, err := c.frame()
@@ -247,7 +247,7 @@ func TestDeflateThresholdIsReached(t *testing.T) {
 	c.expect("text "+below, "compressed text "+at)
 }
 
-// newServerConn returns an unstarted Conn without a network, of a server with these options.
+// newServerConn returns an unstarted Conn without a network, for a server with these options.
 func newServerConn(t testing.TB, o PerMessageDeflate, e *extension) *Conn {
 	t.Helper()
 	options, err := (&Options{PerMessageDeflate: &o}).withDefaults()
@@ -269,7 +269,7 @@ func withoutTakeover() *extension {
 	return e
 }
 
-// TestDeflateBroadcastOnce checks that connections without context share what was compressed for the first.
+// TestDeflateBroadcastOnce checks that connections without context share one compressed payload.
 func TestDeflateBroadcastOnce(t *testing.T) {
 	m := transport.TextMessage(noise(5000) + strings.Repeat("a", 5000))
 	first := newServerConn(t, PerMessageDeflate{}, withoutTakeover())

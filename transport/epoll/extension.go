@@ -10,8 +10,8 @@ import (
 // extensionName is the only supported extension, RFC 7692 section 7.
 const extensionName = "permessage-deflate"
 
-// parameter is a parameter of permessage-deflate, RFC 7692 section 7.1. The order is that of the response, for
-// parameters that the client has not mentioned.
+// parameter is a parameter of permessage-deflate, RFC 7692 section 7.1. Parameters that the client
+// has not mentioned appear in the response in this order.
 type parameter uint8
 
 const (

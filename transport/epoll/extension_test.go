@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// TestNegotiation compares with what ws 8.21, the WebSocket library of the reference, makes of the same
-// offers under the same options. In testdata an answer "" is a handshake without the extension, and
-// "400" one that is refused.
+// TestNegotiation compares negotiate with ws 8.21, the WebSocket library of the reference, for the same offers and
+// options. In testdata the answer "" is a handshake without the extension, and "400" a refusal.
 func TestNegotiation(t *testing.T) {
 	text, err := os.ReadFile("testdata/negotiation.json")
 	if err != nil {
@@ -40,7 +39,7 @@ func TestNegotiation(t *testing.T) {
 	}
 }
 
-// optionsOf translates options of the reference.
+// optionsOf converts options of the reference.
 func optionsOf(t *testing.T, from map[string]any) *PerMessageDeflate {
 	o := new(PerMessageDeflate)
 	bits := func(v any) int {

@@ -29,7 +29,7 @@ func TestInflateAtTheLimit(t *testing.T) {
 	}
 }
 
-// TestInflateFinalBlock takes the message of RFC 7692 section 7.2.3.4.
+// TestInflateFinalBlock uses the message of RFC 7692 section 7.2.3.4.
 func TestInflateFinalBlock(t *testing.T) {
 	var out bytebufferpool.ByteBuffer
 	if err := new(deflate).inflate(&out, []byte("\xf3\x48\xcd\xc9\xc9\x07\x00\x00"), 1000); err != nil || string(out.B) != "Hello" {
@@ -74,7 +74,7 @@ func TestInflateBomb(t *testing.T) {
 	})
 }
 
-// TestDeflateWindow checks that nothing is referred to that lies outside the window.
+// TestDeflateWindow checks that there are no references outside the window.
 func TestDeflateWindow(t *testing.T) {
 	for bits := minWindowBits; bits <= maxWindowBits; bits++ {
 		d := newDeflater(&PerMessageDeflate{Level: 1}, bits)
@@ -107,7 +107,7 @@ func TestSlide(t *testing.T) {
 	}
 }
 
-// TestDeflateKeepsContextsOnly checks what a connection holds between messages.
+// TestDeflateKeepsContextsOnly checks the memory that a connection holds between messages.
 func TestDeflateKeepsContextsOnly(t *testing.T) {
 	long := strings.Repeat("kept ", 20_000)
 	exchange := func(e *extension) *Conn {
@@ -155,7 +155,7 @@ func TestDeflateKeepsContextsOnly(t *testing.T) {
 	})
 }
 
-// FuzzInflate compares with the standard library.
+// FuzzInflate compares inflate with the standard library.
 func FuzzInflate(f *testing.F) {
 	c := newFlateClient(true)
 	f.Add([]byte(c.deflate("4hello hello hello")), []byte("hello"))
@@ -220,7 +220,7 @@ func FuzzDeflate(f *testing.F) {
 	})
 }
 
-// BenchmarkDeflateMemory shows what a connection holds after 100 KB each way.
+// BenchmarkDeflateMemory reports the memory held by a connection after 100 KB in each direction.
 func BenchmarkDeflateMemory(b *testing.B) {
 	message := "4" + strings.Repeat(`["update",{"id":12345,"price":17.25}]`, 27)
 	for _, test := range []struct {

@@ -8,7 +8,8 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// TestGather sends as handlers do in a turn: the first message is written immediately, later ones when it ends.
+// TestGather sends like handlers during a turn: the first message is written immediately, later ones when the turn
+// ends.
 func TestGather(t *testing.T) {
 	ts := serve(t, kind{}, echo)
 	peer := ts.dial(t)
@@ -39,7 +40,7 @@ func TestGather(t *testing.T) {
 		peer.expect("text alone")
 	}
 
-	// What is large does not wait, nor what precedes it.
+	// A large message does not wait, and neither do those before it.
 	large := strings.Repeat("x", maxGathered)
 	c.gather()
 	c.SendText("first")
@@ -52,7 +53,7 @@ func TestGather(t *testing.T) {
 	c.Uncork()
 	peer.expect("text third", "text fourth")
 
-	// A pause has the kernel asked whether it takes what is queued; that ends with the queue.
+	// During a pause the loop waits until the kernel accepts the queue. The wait ends with the queue.
 	c.SendText("fifth")
 	c.Pause()
 	c.scatter()
@@ -60,7 +61,7 @@ func TestGather(t *testing.T) {
 	peer.expect("text fifth")
 	eventually(t, "it does not wait for the kernel with nothing to write", func() bool { return c.Writable() && !c.has(writing) })
 
-	// A close frame comes behind everything.
+	// A close frame comes last.
 	c.gather()
 	c.SendText("first")
 	c.SendText("second")

@@ -86,7 +86,7 @@ type pace struct {
 	idle  time.Duration // without any Run
 }
 
-// next takes what was seen after a tick.
+// next adjusts the pace to the findings after a tick.
 func (p *pace) next(active, seized bool) {
 	switch {
 	case seized:

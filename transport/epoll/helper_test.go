@@ -55,8 +55,8 @@ type testServer struct {
 	conns chan *Conn
 }
 
-// serve starts a server. accept is given each upgraded connection before Start; if it is nil, the
-// connection is started with newHandler().
+// serve starts a server. accept receives each upgraded connection before Start; if accept is nil, the connection is
+// started with newHandler().
 func serve(t testing.TB, k kind, accept func(c *Conn)) *testServer {
 	t.Helper()
 	s, err := NewServer(&k.options)
@@ -113,7 +113,7 @@ func (echoHandler) Run(transport.Conn)                {}
 func (echoHandler) HandleDrain(transport.Conn)        {}
 func (echoHandler) HandleClose(transport.Conn, error) {}
 
-// recorder keeps what a Handler is told, and checks that it is told so one at a time.
+// recorder records the calls of a Handler, and checks that they do not overlap.
 type recorder struct {
 	onMessage func(c transport.Conn, data []byte) bool
 	onRun     func(c transport.Conn)
@@ -258,7 +258,7 @@ func (ts *testServer) dialRaw(t testing.TB) net.Conn {
 	return conn
 }
 
-// dial performs a handshake with early data behind it.
+// dial performs a handshake followed by early data.
 func (ts *testServer) dial(t testing.TB, early ...byte) *client {
 	t.Helper()
 	c := &client{t: t, Conn: ts.dialRaw(t)}

@@ -9,7 +9,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// TestLabels has handlers block and looks at the profile of goroutines.
+// TestLabels blocks handlers and inspects the goroutine profile.
 func TestLabels(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		k.options.Loops = 1

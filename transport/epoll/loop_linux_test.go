@@ -44,7 +44,7 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// TestTable inserts and removes connections and looks them up by identities that are gone.
+// TestTable inserts and removes connections and looks up stale identities.
 func TestTable(t *testing.T) {
 	var conns table
 	const n = 3 * pageSize
@@ -185,13 +185,13 @@ func TestGoexit(t *testing.T) {
 		if ts.Stats().Takeovers == 0 {
 			a.expect("EOF")
 		} else {
-			a.Close() // on a busy machine the loop may be taken over from the Run before it ends, which then harms nobody
+			a.Close() // on a busy machine the guard may take over the loop before the Run ends it
 		}
 		r.untilClosed(t)
 	}
 }
 
-// TestIdleConnectionsHaveNoGoroutine opens connections that only sit there.
+// TestIdleConnectionsHaveNoGoroutine opens idle connections.
 func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 	ts := serve(t, kind{}, echo)
 	warm := ts.dial(t)
@@ -214,8 +214,8 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestOneSegment looks whether the answer to the handshake and the first frame leave in one write. A
-// single read would often find the first write alone if there were two.
+// TestOneSegment checks that the handshake response and the first frame are written at once. With two writes a
+// single read would often return only the first.
 func TestOneSegment(t *testing.T) {
 	ts := serve(t, kind{}, func(c *Conn) {
 		c.SendText("0{}")

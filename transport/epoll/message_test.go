@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// sink is a carrier without a network: what is written to it is kept.
+// sink is a carrier without a network: it keeps written bytes.
 type sink struct {
 	owner   *Server
 	written []byte
@@ -39,7 +39,7 @@ func (s *sink) HandleClose(transport.Conn, error)                             {}
 func (s *sink) Run(transport.Conn)                                            {}
 func (s *sink) HandleMessage(c transport.Conn, data []byte, binary bool) bool { return false }
 
-// transcript is what a parser made of its input: messages, and the frames sent in answer.
+// transcript is the output of a parser: messages, and the frames sent in reply.
 type transcript struct {
 	events []string
 	answer []byte
@@ -52,12 +52,12 @@ type transcriber struct {
 
 func (tr *transcriber) HandleMessage(c transport.Conn, data []byte, binary bool) bool {
 	tr.events = append(tr.events, fmt.Sprintf("%v %x", binary, data))
-	// The parser must not read what a handler may have overwritten.
+	// The parser must not read bytes that a handler may have overwritten.
 	clear(data)
 	return len(data)%2 == 1
 }
 
-// feedSplit feeds a copy of b in pieces whose lengths are given, and then the rest.
+// feedSplit feeds a copy of b in pieces of the given lengths, and then the rest.
 func feedSplit(t testing.TB, limit int64, b []byte, lengths []byte) transcript {
 	t.Helper()
 	return feedSplitDeflate(t, limit, nil, b, lengths)
@@ -95,8 +95,8 @@ func feedSplitDeflate(t testing.TB, limit int64, d *deflate, b []byte, lengths [
 	return transcript{tr.events, tr.written}
 }
 
-// reference decodes b with another implementation. exact is false if b ends within a header, which
-// may show a violation all the same.
+// reference decodes b with another implementation. exact is false if b ends within a header, which may already show
+// a violation.
 func reference(limit int64, b []byte) (tr transcript, exact bool) {
 	r := bytes.NewReader(b)
 	violation := func(code int) (transcript, bool) {
@@ -167,7 +167,7 @@ func reference(limit int64, b []byte) (tr transcript, exact bool) {
 
 var closeCodes = []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
-// closeAnswer is a close frame as a server sends it.
+// closeAnswer is a close frame from a server.
 func closeAnswer(code int, reason string) []byte {
 	payload := append(appendCode(nil, code), reason...)
 	return append(transport.AppendHeader(nil, transport.OpClose, len(payload)), payload...)
@@ -186,7 +186,7 @@ func compare(t testing.TB, limit int64, input, lengths []byte) {
 	}
 }
 
-// script is a conversation with everything that is allowed.
+// script is a conversation that uses every permitted feature.
 var script = slices.Concat(
 	text("2probe"),
 	text(""),
@@ -304,8 +304,8 @@ func TestFeedAtTheLimits(t *testing.T) {
 	}
 }
 
-// TestFeedIsLinear feeds a large message in small pieces: doing so takes seconds if the pieces are
-// copied more than a few times.
+// TestFeedIsLinear feeds a large message in small pieces: this takes seconds if the pieces are copied more than a
+// few times.
 func TestFeedIsLinear(t *testing.T) {
 	const size = 16 << 20
 	message := frame(true, transport.OpBinary, strings.Repeat("x", size))

@@ -24,7 +24,7 @@ func pauser() *recorder {
 	return r
 }
 
-// dialPaused returns a client and its connection, which has handed up "text first" and is paused.
+// dialPaused returns a client and its connection, which has delivered "text first" and is paused.
 func dialPaused(t *testing.T, ts *testServer, r *recorder) (*client, *Conn) {
 	t.Helper()
 	c := ts.dial(t)
@@ -46,7 +46,7 @@ func onSocket(t *testing.T, conn net.Conn, f func(fd int)) {
 	}
 }
 
-// TestPausedPeerLeaves: the end of the stream ends the pause, and what the peer has sent before is delivered.
+// TestPausedPeerLeaves: the end of the stream ends the pause, and the peer's earlier messages are delivered.
 func TestPausedPeerLeaves(t *testing.T) {
 	for _, departure := range departures {
 		t.Run(departure.name, func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestPausedPeerLeaves(t *testing.T) {
 	}
 }
 
-// TestPausedPeerLeavesMore: a peer that leaves while its kernel still holds a part of what it has sent cannot say that it
-// has left, but it does not take the next ping either.
+// TestPausedPeerLeavesMore: a peer that leaves while its kernel still holds unsent bytes cannot signal the end of
+// the stream, but it rejects the next ping.
 func TestPausedPeerLeavesMore(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := pauser()
@@ -108,8 +108,8 @@ func TestPausedPeerLeavesMore(t *testing.T) {
 	})
 }
 
-// TestPausedWriteFails is about connections whose descriptor cannot be waited for: they notice the end when they are
-// written to.
+// TestPausedWriteFails uses connections without a descriptor to wait for: they notice the end when they are written
+// to.
 func TestPausedWriteFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,8 +145,8 @@ func TestPausedWriteFails(t *testing.T) {
 	}
 }
 
-// TestAlive tells a peer whose program does not read from one whose network is gone. Packets to the latter are dropped
-// in front of its socket.
+// TestAlive distinguishes a peer whose program does not read from one whose network is gone. Packets to the latter
+// are dropped before they reach its socket.
 func TestAlive(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		if k.unix {

@@ -7,7 +7,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// TestBudget: what is queued counts until it is written or dropped, and a message that several queues refer to counts once.
+// TestBudget: queued bytes count until they are written or dropped, and a message in several queues counts once.
 func TestBudget(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		k.options.Budget = transport.NewBudget(1<<30, nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// writeCounter is a carrier that counts system calls for writing.
+// writeCounter is a carrier that counts write system calls.
 type writeCounter struct {
 	carrier
 	self   carrier
@@ -38,7 +38,7 @@ func (w *writeCounter) writeQueue(c *Conn) (int, error) {
 	return w.carrier.writeQueue(c)
 }
 
-// TestPingsAreAnsweredTogether sends many pings at once: all are answered, but not one by one.
+// TestPingsAreAnsweredTogether sends many pings at once: all are answered, with fewer writes.
 func TestPingsAreAnsweredTogether(t *testing.T) {
 	for _, payload := range []string{"", strings.Repeat("p", maxControl)} {
 		var writes *writeCounter
@@ -65,7 +65,8 @@ func TestPingsAreAnsweredTogether(t *testing.T) {
 	}
 }
 
-// TestPingsOfAPeerThatDoesNotRead: its pongs do not fill the queue. The last ping before anything else is answered.
+// TestPingsOfAPeerThatDoesNotRead: pongs do not fill the queue. Of the pings between two
+// messages only the last one is answered.
 func TestPingsOfAPeerThatDoesNotRead(t *testing.T) {
 	kinds(t, func(t *testing.T, k kind) {
 		r := newRecorder()
@@ -103,7 +104,7 @@ func TestPingsOfAPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// TestTurns: the messages of one connection are not all handled before those of another, nor because it ends.
+// TestTurns: the messages of two connections are handled in turns, even when one connection ends.
 func TestTurns(t *testing.T) {
 	const size, n = 100, 400
 	for _, leaves := range []bool{false, true} {
@@ -142,7 +143,7 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestLargeFrameInOneTurn: a turn is not over in the middle of a frame, which need not be put together then.
+// TestLargeFrameInOneTurn: a turn does not end inside a frame, so the frame needs no assembly.
 func TestLargeFrameInOneTurn(t *testing.T) {
 	payload := strings.Repeat("x", 10*maxTurn)
 	r := newRecorder()

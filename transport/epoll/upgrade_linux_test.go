@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// A server that has no descriptors for event loops when they are first needed refuses handshakes until it has.
+// A server without descriptors for its event loops refuses handshakes until descriptors are available.
 func TestLoopsCannotStart(t *testing.T) {
 	release := fdlimit.Exhaust(t)
 	s, err := NewServer(&Options{Loops: 2})

@@ -61,7 +61,7 @@ func TestHandshakeAnswer(t *testing.T) {
 	}
 }
 
-// wrapped is what an HTTP middleware makes of a ResponseWriter.
+// wrapped is a ResponseWriter wrapped by HTTP middleware.
 type wrapped struct{ w http.ResponseWriter }
 
 func (w wrapped) Header() http.Header         { return w.w.Header() }
@@ -120,7 +120,7 @@ func TestHandshakeRefusals(t *testing.T) {
 	})
 }
 
-// TestUpgradeWithoutHijack uses a ResponseWriter that cannot give its connection away, which is logged once.
+// TestUpgradeWithoutHijack uses a ResponseWriter that cannot be hijacked, which is logged once.
 func TestUpgradeWithoutHijack(t *testing.T) {
 	var log bytes.Buffer
 	s, err := NewServer(&Options{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})

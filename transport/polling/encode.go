@@ -91,7 +91,7 @@ func (c *Conn) script(r response) response {
 	b := append(s.B[:0], "___eio["...)
 	b = append(append(b, c.index...), "]("...)
 	b = jsontext.AppendString(b, r.body.B)
-	if bytes.Contains(b, []byte("\xe2\x80")) { // valid in JSON strings, but not in those of older JavaScript
+	if bytes.Contains(b, []byte("\xe2\x80")) { // valid in JSON, but not in string literals of older JavaScript
 		b = bytes.ReplaceAll(b, []byte("\u2028"), []byte(`\u2028`))
 		b = bytes.ReplaceAll(b, []byte("\u2029"), []byte(`\u2029`))
 	}

@@ -41,7 +41,7 @@ func (p *parker) wait(t *testing.T) {
 	}
 }
 
-// failures is a Handler that is told of errors on any goroutine.
+// failures is a Handler that receives errors on any goroutine.
 type failures struct {
 	recorder
 	told chan error
@@ -107,7 +107,7 @@ func TestPark(t *testing.T) {
 	p.wait(t)
 }
 
-// Functions of the application run without the locks of whoever sends.
+// Functions of the application run without the sender's locks.
 func TestParkedHeader(t *testing.T) {
 	var sending sync.Mutex
 	c := New(&Config{MaxQueuedBytes: 1000, CompressFrom: -1, Header: func(h http.Header, _ *http.Request) {
@@ -125,7 +125,7 @@ func TestParkedHeader(t *testing.T) {
 	}
 }
 
-// panics is a Handler that is told of panics.
+// panics is a Handler that receives panics.
 type panics struct {
 	recorder
 	told chan any
@@ -133,7 +133,7 @@ type panics struct {
 
 func (p *panics) HandlePanic(panicked any, _ []byte) { p.told <- panicked }
 
-// TestPanicForAParkedPoll has the function for headers panic, which nobody else would recover from.
+// TestPanicForAParkedPoll makes the header function panic. No other code would recover from that.
 func TestPanicForAParkedPoll(t *testing.T) {
 	h := &panics{told: make(chan any, 1)}
 	c := New(&Config{MaxQueuedBytes: 1000, CompressFrom: -1, Header: func(http.Header, *http.Request) { panic("for the test") }}, h, Params{})

@@ -94,7 +94,7 @@ func newConn(p Params) (*Conn, *recorder) {
 	return New(&Config{MaxBodyBytes: 1000, MaxQueuedBytes: 1000, CompressFrom: -1}, r, p), r
 }
 
-// serve serves one request. A GET must not have to wait.
+// serve serves one request. A GET must not wait.
 func serve(c *Conn, method, body string) (status int, answer string, err error) {
 	w := httptest.NewRecorder()
 	err = c.Serve(w, httptest.NewRequestWithContext(context.Background(), method, "/", strings.NewReader(body)))
@@ -225,7 +225,7 @@ func TestHeldPost(t *testing.T) {
 		w = httptest.NewRecorder()
 		go post()
 		synctest.Wait()
-		c.Close() // what comes now is dropped anyway
+		c.Close() // later packets are dropped
 		synctest.Wait()
 		if w.Body.String() != "ok" {
 			t.Errorf("closing: %q", w.Body)
@@ -267,7 +267,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// FuzzPost serves a body of any kind in each protocol.
+// FuzzPost serves arbitrary bodies in each protocol.
 func FuzzPost(f *testing.F) {
 	for _, seed := range []string{"4hello\x1ebAQID", "2:40", "\x00\x02\xff4a\x01\x02\xff\x04\x01", "d=2%3A4a", "\xff", "1\x1e4"} {
 		f.Add([]byte(seed))

@@ -1,4 +1,4 @@
-// Package daemon runs servers of a test's own.
+// Package daemon runs servers for tests.
 package daemon
 
 import (
@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// patience is how long a server may take to become ready.
+// patience bounds the start of a server.
 const patience = 30 * time.Second
 
-// Daemon is a program that serves until it is killed.
+// Daemon is a server program that runs until it is killed.
 type Daemon struct {
-	// Command is the program, and Package the Debian package that brings it.
+	// Command is the program, and Package the Debian package that contains it.
 	Command, Package string
 	Args             []string
-	// Ready returns nil when the server answers.
+	// Ready returns nil once the server answers.
 	Ready func() error
 
 	tb      testing.TB
@@ -29,16 +29,16 @@ type Daemon struct {
 	mu      sync.Mutex
 	process *exec.Cmd
 	output  *bytes.Buffer
-	ended   chan struct{} // closed when process has ended
+	ended   chan struct{} // closed when process has exited
 }
 
-// Start runs d until the test ends. If the program is not installed, the test is skipped, or fails when it runs as CI.
+// Start runs d until the test ends. If the program is not installed, the test is skipped, or fails in CI.
 func (d *Daemon) Start(tb testing.TB) {
 	tb.Helper()
 	d.tb = tb
 	path, err := exec.LookPath(d.Command)
 	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + d.Command) // Debian has servers there, where not everybody looks
+		path, err = exec.LookPath("/usr/sbin/" + d.Command) // Debian installs servers there, often outside PATH
 	}
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -51,20 +51,20 @@ func (d *Daemon) Start(tb testing.TB) {
 	tb.Cleanup(d.Kill)
 }
 
-// Servers get ports below those that a system gives to whoever asks for any one: otherwise somebody might be given a
-// server's port before it listens, or while it is started again.
+// Servers use ports below the system's ephemeral range. Otherwise another process might get a server's port before
+// the server listens, or during a restart.
 const (
 	firstPort = 10_000
 	ports     = 10_000
 )
 
-// FreePort returns a port of the loopback interface that is free, as is the one that is 10,000 higher, which a server of
-// a Redis Cluster takes, too. Nobody else who asks FreePort, in whichever process, gets them before tb has ended.
+// FreePort returns a free port of the loopback interface. The port 10,000 higher is also free; a server of a Redis
+// Cluster uses it. No other call of FreePort, in any process, returns either port before tb has ended.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	for range ports {
 		port := firstPort + rand.IntN(ports)
-		// Who has the UDP port may have the TCP ports. Nothing is sent there.
+		// The owner of the UDP port owns the TCP ports. Nothing is sent to it.
 		mark, err := net.ListenPacket("udp", Addr(port))
 		if err != nil {
 			continue
@@ -88,7 +88,7 @@ func isFree(port int) bool {
 	return true
 }
 
-// Addr returns the address of a port of the loopback interface.
+// Addr returns the address of a port on the loopback interface.
 func Addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Run starts the server again after Kill.
@@ -104,7 +104,7 @@ func (d *Daemon) Run() {
 	}
 	d.ended = make(chan struct{})
 	go func(process *exec.Cmd, ended chan struct{}) {
-		_ = process.Wait() // it is killed
+		_ = process.Wait() // killed
 		close(ended)
 	}(d.process, d.ended)
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -124,7 +124,7 @@ func (d *Daemon) Run() {
 	}
 }
 
-// Kill ends the server at once. It does nothing if it does not run.
+// Kill ends the server at once. It does nothing if the server is not running.
 func (d *Daemon) Kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,7 +134,7 @@ func (d *Daemon) Kill() {
 }
 
 func (d *Daemon) killLocked() {
-	_ = d.process.Process.Kill() // it fails if the process has ended
+	_ = d.process.Process.Kill() // fails if the process has exited
 	<-d.ended
 	d.process = nil
 }

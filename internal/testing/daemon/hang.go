@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Hang makes the server stop doing anything, with its connections open, until Resume is called.
+// Hang suspends the server, with its connections open, until Resume is called.
 func (d *Daemon) Hang() {
 	d.tb.Helper()
 	d.mu.Lock()
@@ -18,7 +18,7 @@ func (d *Daemon) Hang() {
 	}
 }
 
-// Resume ends what Hang has begun.
+// Resume undoes Hang.
 func (d *Daemon) Resume() {
 	d.tb.Helper()
 	d.mu.Lock()
@@ -28,7 +28,7 @@ func (d *Daemon) Resume() {
 	}
 }
 
-// Stop stops a process that runs, which this one has started, and returns when all of its threads have stopped.
+// Stop stops a running child process and returns when all of its threads have stopped.
 func Stop(p *os.Process) error {
 	if err := p.Signal(syscall.SIGSTOP); err != nil {
 		return err

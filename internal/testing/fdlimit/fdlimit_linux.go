@@ -1,4 +1,4 @@
-// Package fdlimit has a test run out of descriptors.
+// Package fdlimit exhausts the descriptors of a test.
 package fdlimit
 
 import (
@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Exhaust takes all descriptors that the process may still open, until release or the end of the test. No other
-// test of the process may run meanwhile.
+// Exhaust opens all descriptors still available to the process, until release or the end of the test. No other test
+// of the process may run meanwhile.
 func Exhaust(t *testing.T) (release func()) {
 	t.Helper()
 	var old syscall.Rlimit

@@ -1,4 +1,4 @@
-// Package leak fails a package's tests that leave goroutines or descriptors behind.
+// Package leak fails the tests of a package that leaks goroutines or descriptors.
 package leak
 
 import (
@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// patience is how long what ends by itself may take to do so on a busy machine.
+// patience bounds the wait for goroutines and descriptors to end on a busy machine.
 const patience = 30 * time.Second
 
-// Main runs the tests of m and exits. It is to be called from TestMain.
+// Main runs the tests of m and exits. It must be called from TestMain.
 func Main(m *testing.M) {
-	// The runtime's own poller comes with the first socket and stays.
+	// The runtime's own poller is created with the first socket and stays.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
 	descriptors := openDescriptors()
 	code := m.Run()
-	// A fuzzing process keeps goroutines of its own.
+	// A fuzzing process has its own goroutines.
 	if code == 0 && flag.Lookup("test.fuzz").Value.String() == "" {
 		code = check(descriptors)
 	}
@@ -45,8 +45,8 @@ func check(descriptors int) int {
 	return 0
 }
 
-// openDescriptors returns the number of descriptors of sockets, epoll and eventfd that the process holds, or 0
-// where that cannot be found out.
+// openDescriptors returns the number of open socket, epoll and eventfd descriptors of the process, or 0 if the
+// system does not report them.
 func openDescriptors() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	n := 0

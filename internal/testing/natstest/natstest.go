@@ -15,14 +15,14 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
-// Server is a NATS server of a test's own.
+// Server is a NATS server for one test.
 type Server struct {
 	Addr string
 	daemon.Daemon
 }
 
-// Start starts a server on a free port of the loopback interface, which ends with the test. config is added to its
-// configuration. If there is no nats-server, the test is skipped, or fails when it runs as CI.
+// Start starts a server on a free port of the loopback interface and stops it when the test ends. config is added
+// to its configuration. If nats-server is not installed, the test is skipped, or fails in CI.
 func Start(tb testing.TB, config ...string) *Server {
 	tb.Helper()
 	port := daemon.FreePort(tb)
@@ -40,10 +40,10 @@ func Start(tb testing.TB, config ...string) *Server {
 	return s
 }
 
-// URL returns what clients connect to.
+// URL returns the URL for clients.
 func (s *Server) URL() string { return "nats://" + s.Addr }
 
-// greet waits for the line that a server sends to each connection.
+// greet waits for the line that a server sends on each connection.
 func greet(addr string) error {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {

@@ -20,13 +20,13 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
-// Server is a PostgreSQL server with a cluster of databases of a test's own.
+// Server is a PostgreSQL server with its own database cluster for one test.
 type Server struct {
-	// URL is the connection string of the database "postgres" for its superuser, who needs no password.
+	// URL is the connection string of the database "postgres" for its superuser, without a password.
 	URL string
 
 	tb   testing.TB
-	bin  string // the folder of the programs
+	bin  string // the directory of the programs
 	dir  string
 	port int
 	args []string
@@ -34,15 +34,15 @@ type Server struct {
 	mu      sync.Mutex
 	process *exec.Cmd
 	output  *bytes.Buffer
-	ended   chan struct{} // closed when process has ended
+	ended   chan struct{} // closed when process has exited
 }
 
-// patience is how long a server may take to start or to end.
+// patience bounds the start and the end of a server.
 const patience = 30 * time.Second
 
-// Start makes a cluster, which nothing else uses, and starts a server for it on a free port of the loopback interface.
-// Both end with the test; what is written is not meant to outlast the machine. args are added to the command line, as in
-// "-c", "max_connections=10". If PostgreSQL is not installed, the test is skipped, or fails when it runs as CI.
+// Start creates a database cluster and starts a server for it on a free port of the loopback interface. Both end
+// with the test; data is not synced to disk. args are added to the command line, as in "-c", "max_connections=10".
+// If PostgreSQL is not installed, the test is skipped, or fails in CI.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -55,7 +55,7 @@ func Start(tb testing.TB, args ...string) *Server {
 		}
 		tb.Skip("PostgreSQL is not installed (Debian package postgresql)")
 	}
-	// The server runs as somebody who could not enter a folder that the test has for itself.
+	// The server's user could not enter a private directory of the test's user.
 	dir, err := os.MkdirTemp("", "pgtest")
 	if err != nil {
 		tb.Fatal(err)
@@ -75,7 +75,8 @@ func Start(tb testing.TB, args ...string) *Server {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// command returns a command that runs as somebody else if the test runs as root, for whom PostgreSQL does nothing.
+// command returns a command that runs as another user if the test runs as root, because PostgreSQL refuses to run
+// as root.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	s.tb.Helper()
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
@@ -96,7 +97,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Run starts the server again after Kill, with the same databases at the same address.
+// Run starts the server again after Kill, with the same databases and address.
 func (s *Server) Run() {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -111,7 +112,7 @@ func (s *Server) Run() {
 	}
 	s.ended = make(chan struct{})
 	go func(process *exec.Cmd, ended chan struct{}) {
-		_ = process.Wait() // it is ended by a signal
+		_ = process.Wait() // ended by a signal
 		close(ended)
 	}(s.process, s.ended)
 	for deadline := time.Now().Add(patience); !s.ready(); time.Sleep(5 * time.Millisecond) {
@@ -127,14 +128,14 @@ func (s *Server) Run() {
 	}
 }
 
-// ready reports whether the server takes connections: it says so in the last field of its lock file.
+// ready reports whether the server accepts connections, as stated in the last field of its lock file.
 func (s *Server) ready() bool {
 	lock, _ := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 	lines := strings.Split(string(lock), "\n")
 	return len(lines) > 7 && lines[0] == strconv.Itoa(s.process.Process.Pid) && strings.TrimSpace(lines[7]) == "ready"
 }
 
-// Kill ends the server and its connections at once, as a crash does. It does nothing if it does not run.
+// Kill ends the server and its connections at once, like a crash. It does nothing if the server is not running.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +145,7 @@ func (s *Server) Kill() {
 }
 
 func (s *Server) killLocked() {
-	// SIGQUIT has it end its processes, without writing anything.
+	// On SIGQUIT the server ends its processes without writing anything.
 	_ = s.process.Process.Signal(syscall.SIGQUIT)
 	_ = s.process.Process.Signal(syscall.SIGCONT)
 	select {
@@ -156,19 +157,19 @@ func (s *Server) killLocked() {
 	s.process = nil
 }
 
-// Hang makes all processes of the server stop, with their connections open, until Resume is called.
+// Hang suspends all processes of the server, with their connections open, until Resume is called.
 func (s *Server) Hang() {
 	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The one that starts the others comes first, so that there will be no more of them.
+	// The parent process comes first, so that it starts no more processes.
 	if err := daemon.Stop(s.process.Process); err != nil {
 		s.tb.Fatal(err)
 	}
 	s.signalChildren(syscall.SIGSTOP)
 }
 
-// Resume ends what Hang has begun.
+// Resume undoes Hang.
 func (s *Server) Resume() {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -182,11 +183,11 @@ func (s *Server) Resume() {
 func (s *Server) signalChildren(sig syscall.Signal) {
 	s.tb.Helper()
 	for _, pid := range children(s.tb, s.process.Process.Pid) {
-		_ = syscall.Kill(pid, sig) // it may have ended
+		_ = syscall.Kill(pid, sig) // it may have exited
 	}
 }
 
-// children returns the processes that a process has started, as Linux tells.
+// children returns the child processes of a process, as reported by Linux.
 func children(tb testing.TB, pid int) (pids []int) {
 	tb.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -194,7 +195,7 @@ func children(tb testing.TB, pid int) (pids []int) {
 		tb.Fatalf("no processes in /proc: %v", err)
 	}
 	for _, file := range files {
-		text, _ := os.ReadFile(file) // the process may have ended
+		text, _ := os.ReadFile(file) // the process may have exited
 		// The name, in parentheses, may contain anything. State and parent follow it.
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {

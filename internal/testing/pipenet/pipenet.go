@@ -1,5 +1,5 @@
-// Package pipenet is for tests: a listener whose connections are in memory, so that a test in a synctest bubble can
-// have a server and its clients.
+// Package pipenet provides in-memory connections, so that a test in a synctest bubble can have a server and
+// clients.
 package pipenet
 
 import (

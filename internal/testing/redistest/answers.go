@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// Answers has the connections of a client lose an answer of the server: to a command that has been carried out.
+// Answers makes the connections of a client lose a response of the server, to a command that has been executed.
 type Answers struct{ lose atomic.Bool }
 
 // Dial is the Dialer of the client.
@@ -22,14 +22,14 @@ func (a *Answers) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	return &answering{Conn: conn, answers: a}, err
 }
 
-// answering is a connection of such a client.
+// answering is a connection of that client.
 type answering struct {
 	net.Conn
 	answers *Answers
 	asked   atomic.Bool
 }
 
-// marker stands in the command whose answer is lost.
+// marker occurs in the command whose response is lost.
 const marker = "sent once"
 
 // Write implements net.Conn.
@@ -50,8 +50,8 @@ func (c *answering) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Lose has one node, whose client's Answers these are, publish a broadcast of which Redis's answer is lost, and checks
-// that a socket of another node gets it once.
+// Lose makes one node, whose client uses these Answers, publish a broadcast and lose Redis's response. It checks
+// that a socket of another node receives the broadcast once.
 func (a *Answers) Lose(t *testing.T, from *adaptertest.Node, to *adaptertest.Socket) {
 	t.Helper()
 	send := func(name string) {

@@ -11,15 +11,15 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/daemon"
 )
 
-// Server is a Redis server of a test's own.
+// Server is a Redis server for one test.
 type Server struct {
 	Addr string
 	daemon.Daemon
 }
 
-// Start starts a server on a free port of the loopback interface, which keeps nothing on disk and ends with the test.
-// args are added to its command line. If there is no redis-server, the test is skipped, or fails when it
-// runs as CI.
+// Start starts a server on a free port of the loopback interface and stops it when the test ends. It writes nothing
+// to disk. args are added to its command line. If redis-server is not installed, the test is skipped, or fails in
+// CI.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	return start(tb, append([]string{"--dir", tb.TempDir(), "--save", "", "--appendonly", "no"}, args...)...)

@@ -14,22 +14,23 @@ import (
 const (
 	slots   = 16384
 	masters = 3
-	// nodeTimeout is how long a server that has a replica may be silent, in milliseconds.
+	// nodeTimeout is how long a server with a replica may be silent, in milliseconds.
 	nodeTimeout = "2000"
 )
 
-// Cluster is a Redis Cluster of a test's own.
+// Cluster is a Redis Cluster for one test.
 type Cluster struct {
 	Servers []*Server
 }
 
-// StartCluster starts the servers of a Redis Cluster, which share the slots.
+// StartCluster starts the servers of a Redis Cluster, which divide the slots among them.
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	c := new(Cluster)
 	for i := range masters {
-		// Masters of the same epoch, as all are that begin, raise theirs some time after they have met. If one does while it gives a
-		// slot away, it may claim that slot by the greater epoch: each says that the other one has it then, for good.
+		// Masters with equal epochs, as at the start, increment them some time after they have met. If one does so
+		// while it gives a slot away, the greater epoch may claim the slot back. Each of the two then believes
+		// permanently that the other owns it.
 		c.start(tb).do(tb, "cluster", "set-config-epoch", i+1)
 	}
 	for i, s := range c.Servers {
@@ -50,7 +51,7 @@ func (c *Cluster) Addrs() (addrs []string) {
 
 func (c *Cluster) start(tb testing.TB) *Server {
 	tb.Helper()
-	s := Start(tb, "--cluster-enabled", "yes") // none is given up because the machine is busy
+	s := Start(tb, "--cluster-enabled", "yes") // a busy machine must not cause a failover
 	c.Servers = append(c.Servers, s)
 	return s
 }
@@ -69,7 +70,7 @@ func (c *Cluster) settle(tb testing.TB) {
 	}
 }
 
-// AddReplica starts a replica of one of the masters, which takes its place when it is gone.
+// AddReplica starts a replica of a master; the replica takes over if the master fails.
 func (c *Cluster) AddReplica(tb testing.TB, master *Server) {
 	tb.Helper()
 	replica := c.start(tb)
@@ -90,7 +91,7 @@ func (c *Cluster) Slot(tb testing.TB, name string) int {
 	return int(c.Servers[0].do(tb, "cluster", "keyslot", name).(int64))
 }
 
-// Master returns the server that has a slot at the start of the cluster.
+// Master returns the server that owns a slot at the start of the cluster.
 func (c *Cluster) Master(slot int) *Server {
 	i := 0
 	for slot >= (i+1)*slots/masters {
@@ -99,7 +100,7 @@ func (c *Cluster) Master(slot int) *Server {
 	return c.Servers[i]
 }
 
-// Move gives a slot from one master to another, with the keys in it, as redis-cli does.
+// Move moves a slot and its keys from one master to another, like redis-cli.
 func (c *Cluster) Move(tb testing.TB, slot int, from, to *Server) {
 	tb.Helper()
 	ids := map[*Server]string{}
@@ -126,7 +127,7 @@ func (c *Cluster) Move(tb testing.TB, slot int, from, to *Server) {
 	}
 }
 
-// Watched is a server with a replica, and a Sentinel that knows it as "main".
+// Watched is a server with a replica, monitored by a Sentinel as "main".
 type Watched struct {
 	Main, Replica, Sentinel *Server
 }
@@ -148,7 +149,7 @@ func StartWatched(tb testing.TB) *Watched {
 	return w
 }
 
-// do has s carry out a command and returns the answer.
+// do makes s execute a command and returns the response.
 func (s *Server) do(tb testing.TB, command ...any) any {
 	tb.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, Protocol: 2})
@@ -160,13 +161,13 @@ func (s *Server) do(tb testing.TB, command ...any) any {
 	return answer
 }
 
-// Subscribers returns how many connections to s subscribe to something.
+// Subscribers returns the number of connections to s with subscriptions.
 func (s *Server) Subscribers(tb testing.TB) int {
 	tb.Helper()
 	return strings.Count(s.do(tb, "client", "list", "type", "pubsub").(string), "\n")
 }
 
-// await waits until all of some texts stand in the answer to a command. What is a list is written with spaces between.
+// await waits until the response to a command contains all texts. Lists are joined with spaces.
 func (s *Server) await(tb testing.TB, command []any, texts ...string) {
 	tb.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {

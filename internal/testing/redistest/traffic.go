@@ -12,10 +12,10 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// patience is how long it may take until messages come again, on a machine that may be slow and busy.
+// patience bounds the time until messages arrive again, on a slow or busy machine.
 const patience = time.Minute
 
-// Traffic is two nodes that broadcast numbered events to all and to a room all the time.
+// Traffic is two nodes that constantly broadcast numbered events to all and to a room.
 type Traffic struct {
 	nodes [2]*adaptertest.Node
 	log   *adaptertest.Log
@@ -26,19 +26,19 @@ type Traffic struct {
 	flows []*flow
 }
 
-// flow is what one node broadcasts to one audience.
+// flow holds the broadcasts of one node to one audience.
 type flow struct {
 	name  string
 	from  *adaptertest.Node
 	rooms []string
 	to    *adaptertest.Socket
 	sent  int // number of the next event
-	next  int // number behind the last event that has come
+	next  int // number after the last received event
 	lost  int
-	wrong string // the first thing that should not have come
+	wrong string // first unexpected event
 }
 
-// StartTraffic begins when each node hears the other. log is what the nodes log to.
+// StartTraffic returns once each node receives the other's events. The nodes log to log.
 func StartTraffic(t *testing.T, log *adaptertest.Log, nodes [2]*adaptertest.Node) *Traffic {
 	t.Helper()
 	tr := &Traffic{nodes: nodes, log: log, stop: make(chan struct{})}
@@ -75,7 +75,7 @@ func (tr *Traffic) run() {
 	}
 }
 
-// turn broadcasts one event and looks at what has come.
+// turn broadcasts one event and checks the received ones.
 func (f *flow) turn() {
 	_ = f.from.Adapter.Broadcast(adaptertest.Event(fmt.Sprint(f.name, ":", f.sent)), adapter.Options{Rooms: f.rooms})
 	f.sent++
@@ -83,7 +83,7 @@ func (f *flow) turn() {
 		name, number, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(text, `2["`), `"]`), ":")
 		i, err := strconv.Atoi(number)
 		switch {
-		case name != f.name: // of the other flow, or of its own node
+		case name != f.name: // of the other flow, or of the same node
 		case err != nil || i < f.next || i >= f.sent:
 			if f.wrong == "" {
 				f.wrong = fmt.Sprintf("%s after number %d", text, f.next-1)
@@ -95,8 +95,8 @@ func (f *flow) turn() {
 	}
 }
 
-// Await waits until something of each flow has come that is broadcast from now on, and checks that nothing has come
-// twice or out of order.
+// Await waits until each flow has delivered an event broadcast from now on, and checks that no event arrived twice
+// or out of order.
 func (tr *Traffic) Await(t *testing.T) {
 	t.Helper()
 	tr.mu.Lock()
@@ -123,7 +123,8 @@ func (tr *Traffic) Await(t *testing.T) {
 	}
 }
 
-// Lost returns how many events of each flow have not come although later ones have, since the last call.
+// Lost returns the number of events of each flow lost since the last call: missing although later ones have
+// arrived.
 func (tr *Traffic) Lost() map[string]int {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
