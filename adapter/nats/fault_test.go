@@ -24,7 +24,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// fleet is two nodes on one server, with a socket in a room of the same name each.
+// fleet is two nodes on one server. Each has a socket in a room, which has the same name on both.
 type fleet struct {
 	server *natstest.Server
 	log    adaptertest.Log
@@ -40,7 +40,7 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-// join makes both nodes.
+// join creates both nodes.
 func (f *fleet) join(t *testing.T, url string, change func(*nats.Options), more ...natsgo.Option) {
 	for i := range f.nodes {
 		f.joinOne(t, i, url, change, more...)
@@ -61,7 +61,7 @@ func (f *fleet) joinOne(t *testing.T, i int, url string, change func(*nats.Optio
 	f.nodes[i], f.socket[i] = n, n.Connect(fmt.Sprint("s", i), "room")
 }
 
-// awaitTraffic waits until what each node broadcasts, to all and to the room, reaches the other, and both know each
+// awaitTraffic waits until broadcasts of each node, to all and to the room, reach the other node and both nodes count each
 // other.
 func (f *fleet) awaitTraffic(t *testing.T) {
 	t.Helper()
@@ -86,7 +86,7 @@ func (f *fleet) awaitTraffic(t *testing.T) {
 	f.drain(t)
 }
 
-// drain waits until what was broadcast so far has arrived, and forgets it.
+// drain waits until all broadcasts so far have arrived, and discards them.
 func (f *fleet) drain(t *testing.T) {
 	t.Helper()
 	for i, n := range f.nodes {
@@ -146,7 +146,7 @@ func TestRestart(t *testing.T) {
 	f.awaitLog(t, "node has fallen silent")
 }
 
-// awaitLoss waits until the first node has noticed that its connection is lost.
+// awaitLoss waits until the first node has detected the loss of its connection.
 func (f *fleet) awaitLoss(t *testing.T) {
 	t.Helper()
 	adaptertest.Eventually(t, func() string {
@@ -157,8 +157,8 @@ func (f *fleet) awaitLoss(t *testing.T) {
 	})
 }
 
-// TestAway keeps one node away from the server. What it publishes meanwhile is lost or kept, as its connection's
-// options say, and what others publish is lost to it.
+// TestAway disconnects one node from the server for a while. Its own messages are lost or buffered, depending on the options
+// of its connection. It misses messages of other nodes.
 func TestAway(t *testing.T) {
 	for name, test := range map[string]struct {
 		buffer int
@@ -206,7 +206,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestHang stops the server with its connections open.
+// TestHang suspends the server with its connections open.
 func TestHang(t *testing.T) {
 	f := &fleet{server: natstest.Start(t)}
 	f.join(t, f.server.URL(), nil, natsgo.PingInterval(500*time.Millisecond), natsgo.FlusherTimeout(time.Second))
@@ -216,7 +216,7 @@ func TestHang(t *testing.T) {
 	defer resume()
 	f.servesItself(t)
 	const count = 2000
-	big := adaptertest.Event(strings.Repeat("x", 20_000)) // more than the kernel keeps
+	big := adaptertest.Event(strings.Repeat("x", 20_000)) // more than the kernel buffers
 	for range count {
 		if err := f.nodes[0].Adapter.Broadcast(big, adapter.Options{}); err != nil {
 			t.Fatal(err)
@@ -242,7 +242,7 @@ func TestHang(t *testing.T) {
 	f.awaitTraffic(t)
 }
 
-// TestEmitterHang stops the server while an emitter writes more than the kernel keeps.
+// TestEmitterHang suspends the server while an emitter writes more than the kernel buffers.
 func TestEmitterHang(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -269,7 +269,7 @@ func TestEmitterHang(t *testing.T) {
 	}
 }
 
-// TestStartWithoutServer makes nodes before there is a server.
+// TestStartWithoutServer creates nodes before the server runs.
 func TestStartWithoutServer(t *testing.T) {
 	t.Parallel()
 	f := &fleet{server: natstest.Start(t)}
@@ -286,7 +286,7 @@ func TestStartWithoutServer(t *testing.T) {
 	}
 }
 
-// TestClosedConnection closes a connection that its adapter uses.
+// TestClosedConnection closes a connection in use by an adapter.
 func TestClosedConnection(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -305,7 +305,7 @@ func TestClosedConnection(t *testing.T) {
 	}
 }
 
-// TestNodeDies ends a node without a word, while others wait for it.
+// TestNodeDies ends a node without a farewell while another node waits for its answer.
 func TestNodeDies(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -336,7 +336,7 @@ func TestNodeDies(t *testing.T) {
 	f.awaitLog(t, "node has fallen silent")
 }
 
-// TestGarbage publishes what is no message on every subject.
+// TestGarbage publishes malformed messages on every subject.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -349,7 +349,7 @@ func TestGarbage(t *testing.T) {
 		"", "\x00", "\x00stranger", part(1, 4, 0, ""), part(1, 4, 3, "too long"), "\xc1garbage", "{", `{"type":3}`,
 		"\x00stranger\x00\x00\x00\x01\xff\xff\xff\xff\x00\x00\x00\x00x", part(2, 8, 0, "abc") + "",
 	}
-	malformed := uint64(len(payloads) - 1) // the last one might be the beginning of something
+	malformed := uint64(len(payloads) - 1) // the last one is a valid first part
 	subjects := []string{"myriad.%.all", "myriad.%.node." + uid, "myriad.%.room.room"}
 	for _, subject := range subjects {
 		for _, payload := range payloads {
@@ -358,7 +358,7 @@ func TestGarbage(t *testing.T) {
 			}
 		}
 	}
-	// A part is missing, and then one belongs to another message.
+	// First a part is missing, then a part belongs to another message.
 	for _, p := range []string{part(2, 8, 4, "efgh"), part(3, 8, 0, "abc"), part(4, 8, 3, "d"), part(5, 4, 2, "begun elsewhere")[:23]} {
 		if err := f.conns[1].Publish(subjects[0], []byte(p)); err != nil {
 			t.Fatal(err)
@@ -378,14 +378,14 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// cutter passes connections on until it has passed a number of bytes of one direction, and cuts them then.
+// cutter is a proxy that cuts connections after a number of bytes in one direction.
 type cutter struct {
 	net.Listener
 	to string
 	wg sync.WaitGroup
 
 	mu      sync.Mutex
-	left    int // bytes to pass; negative means any number
+	left    int // bytes to pass; negative means no limit
 	refuses bool
 	conns   map[net.Conn]struct{}
 }
@@ -442,7 +442,7 @@ func (c *cutter) pass(to, from net.Conn, counted bool) {
 	}
 }
 
-// take returns how many of n bytes are to be passed.
+// take returns the number of bytes to pass, out of n.
 func (c *cutter) take(n int, err error) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -457,14 +457,14 @@ func (c *cutter) take(n int, err error) (int, error) {
 	return n, io.ErrUnexpectedEOF
 }
 
-// after has the next n bytes passed, and the connection cut then.
+// after passes the next n bytes and then cuts the connection.
 func (c *cutter) after(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = n
 }
 
-// refuse cuts all connections, and new ones as long as on is set.
+// refuse cuts all connections. It also cuts new ones while on is true.
 func (c *cutter) refuse(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -479,8 +479,7 @@ func (c *cutter) cutLocked() {
 	clear(c.conns)
 }
 
-// TestCut cuts the connection of a node in the middle of a message, at many places of it, and between the parts of
-// a message.
+// TestCut cuts the connection of a node at many places in a message, and between the parts of a message.
 func TestCut(t *testing.T) {
 	for name, size := range map[string]int{"one message": 5_000, "parts": 3 << 20} {
 		t.Run(name, func(t *testing.T) {
@@ -529,7 +528,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// slowNode takes its time to encode what is delivered to its sockets.
+// slowNode is slow to encode packets for its sockets.
 type slowNode struct {
 	*adaptertest.Node
 	gate chan struct{}
@@ -540,7 +539,7 @@ func (n *slowNode) Encode(p *parser.Packet, f adapter.Flags) (*transport.Message
 	return n.Node.Encode(p, f)
 }
 
-// TestSlow has a namespace not get on with what it receives.
+// TestSlow blocks delivery in one namespace.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -549,8 +548,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// TestNamespaceMadeAnew has a namespace take the place of one of the same name, of which messages have come that nobody
-// has handled yet.
+// TestNamespaceMadeAnew replaces a namespace that has received messages but not handled them yet.
 func TestNamespaceMadeAnew(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -570,7 +568,7 @@ func TestNamespaceMadeAnew(t *testing.T) {
 	}
 	found("the node")
 	f.drain(t)
-	_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event("x"), adapter.Options{}) // for which old waits
+	_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event("x"), adapter.Options{}) // old waits for it
 	adaptertest.Eventually(t, func() string {
 		if len(f.socket[1].Take()) == 0 {
 			return "the event does not arrive"
@@ -586,7 +584,7 @@ func TestNamespaceMadeAnew(t *testing.T) {
 		}
 		return ""
 	})
-	time.Sleep(50 * time.Millisecond) // until they have come back to old, too, behind the event
+	time.Sleep(50 * time.Millisecond) // until old has received them, too, after the event
 	if err := old.Adapter.Close(t.Context()); err != nil {
 		t.Errorf("Close: %v", err)
 	}

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// connect returns a connection like those that the package's documentation advises.
+// connect returns a connection with the options that the package documentation recommends.
 func connect(t testing.TB, url string, more ...natsgo.Option) *natsgo.Conn {
 	t.Helper()
 	options := append([]natsgo.Option{
@@ -36,14 +36,14 @@ func connect(t testing.TB, url string, more ...natsgo.Option) *natsgo.Conn {
 	}
 	t.Cleanup(func() {
 		conn.Close()
-		// If a server goes before it has greeted a client that connects anew, the client forgets the connection without closing
-		// it. The collector does.
+		// If a server stops before it has greeted a reconnecting client, the client drops the connection without closing it. The
+		// garbage collector closes it.
 		runtime.GC()
 	})
 	return conn
 }
 
-// nodes returns a factory whose adapters are each on a connection of their own, like nodes of processes of their own.
+// nodes returns a factory whose adapters each have their own connection, like nodes in separate processes.
 func nodes(t *testing.T, url string, o *nats.Options) adapter.Factory {
 	return func(ns adapter.Namespace) adapter.Adapter { return nats.New(connect(t, url), o)(ns) }
 }
@@ -56,7 +56,7 @@ func TestConformance(t *testing.T) {
 		"defaults": {},
 		"private":  {&nats.Options{Prefix: "a.b-%", SubscriptionMode: adapter.DynamicPrivate}, ""},
 		"static":   {&nats.Options{SubscriptionMode: adapter.Static}, ""},
-		// Everything but heartbeats is sent in parts.
+		// All messages except heartbeats are sent in parts.
 		"in parts": {nil, "max_payload: 80"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,14 +70,14 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// quiet are options of nodes that say nothing unasked.
+// quiet returns options for nodes that send nothing on their own.
 func quiet() *nats.Options {
 	return &nats.Options{ClusterOptions: adapter.ClusterOptions{
 		Heartbeat: &adapter.HeartbeatOptions{Interval: time.Hour, Timeout: time.Hour},
 	}}
 }
 
-// join returns nodes that know each other and have told each other so.
+// join returns nodes that count each other and send no further greetings.
 func join(t *testing.T, size int, open adapter.Factory) []*adaptertest.Node {
 	t.Helper()
 	nodes := make([]*adaptertest.Node, size)
@@ -93,7 +93,7 @@ func join(t *testing.T, size int, open adapter.Factory) []*adaptertest.Node {
 			}
 			return ""
 		})
-		// They answer this behind what they say when they meet.
+		// They answer this after their greetings.
 		ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 		if _, err := n.Adapter.FetchSockets(ctx, adapter.Options{}); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func join(t *testing.T, size int, open adapter.Factory) []*adaptertest.Node {
 	return nodes
 }
 
-// TestHearsItsOwn counts what reaches a node that it has no use for.
+// TestHearsItsOwn counts the useless messages that reach a node.
 func TestHearsItsOwn(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -119,7 +119,7 @@ func TestHearsItsOwn(t *testing.T) {
 		}
 		return ""
 	})
-	// What nodes say when they meet comes before what they say then.
+	// The greetings of nodes arrive before these events.
 	for i, n := range []*adaptertest.Node{a, b, a, b} {
 		fence := fmt.Sprint("fence ", i)
 		_ = n.Adapter.Broadcast(adaptertest.Event(fence), adapter.Options{})
@@ -152,7 +152,7 @@ func TestHearsItsOwn(t *testing.T) {
 	}
 }
 
-// TestOrderOfSubjects broadcasts to all, to a room and to two by turns, small messages and large ones.
+// TestOrderOfSubjects broadcasts small and large messages, alternately to all, to one room and to two rooms.
 func TestOrderOfSubjects(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -194,7 +194,7 @@ func TestOrderOfSubjects(t *testing.T) {
 	}
 }
 
-// TestTooLarge sends what no node would accept.
+// TestTooLarge sends messages that no node would accept.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -226,7 +226,7 @@ func TestInside(t *testing.T) {
 	adaptertest.RunInside(t, func() adapter.Factory { return nats.New(connect(t, server.URL()), nil) })
 }
 
-// TestMadeAnew has namespaces follow each other on one connection.
+// TestMadeAnew creates namespaces one after the other on one connection.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)

@@ -89,7 +89,7 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestPartsBounded has many senders begin long messages that they never end.
+// TestPartsBounded begins long messages of many senders and never completes them.
 func TestPartsBounded(t *testing.T) {
 	var p parts
 	now := time.Now()
@@ -108,7 +108,7 @@ func TestPartsBounded(t *testing.T) {
 	}
 }
 
-// silent is a backend whose node neither hears nor sends.
+// silent is a backend whose node neither receives nor sends.
 type silent struct{ *backend }
 
 func (b silent) Start(n adapter.Node) { b.node = n }
@@ -117,7 +117,7 @@ func (silent) Publish(_ context.Context, batch []adapter.Outgoing) (int, error) 
 	return len(batch), nil
 }
 
-// FuzzReceive hands a node what may come on its subjects: one message, or the parts of one if cut is set.
+// FuzzReceive passes a node a message or, if cut is set, the parts of one.
 func FuzzReceive(f *testing.F) {
 	event := parser.Value{Data: []byte(`["x",{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{1, 2}}}
 	for _, m := range []adapter.Message{

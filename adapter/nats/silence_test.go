@@ -14,7 +14,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/natstest"
 )
 
-// TestSilence has the connection of a node fall silent, as when a machine dies or packets are dropped.
+// TestSilence silences the connection of a node, as when a machine dies or packets are dropped.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	adaptertest.RunSilence(t, natstest.Start(t).Addr, func(t *testing.T, addr string, o adapter.ClusterOptions) adapter.Factory {

@@ -49,7 +49,7 @@ func TestSubjects(t *testing.T) {
 		{"/", adapter.Dynamic, adapter.Message{Type: adapter.MessageBroadcast, Options: adapter.Options{Rooms: []string{id}}}, "p.%.all"},
 		{"/", adapter.DynamicPrivate, adapter.Message{Type: adapter.MessageBroadcast, Options: adapter.Options{Rooms: []string{id}}}, "p.%.room." + id},
 		{"/", adapter.Dynamic, adapter.Message{Type: adapter.MessageBroadcastAck, RequestID: "r", To: "uid"}, "p.%.node.uid"},
-		// Whoever makes up a request can have it answered on no other subject than that of a node.
+		// A forged request can direct answers only to the subject of a node.
 		{"/", adapter.Dynamic, adapter.Message{Type: adapter.MessageBroadcastAck, RequestID: "r", To: "a.>"}, "p.%.node.a%2E%3E"},
 	} {
 		if got := newSubjects("p", test.namespace, test.mode).of(&test.m); got != test.want {

@@ -26,7 +26,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// binaryEvent goes by way of the table.
+// binaryEvent returns an event that is sent through the table.
 func binaryEvent(name string, attachment []byte) *parser.Packet {
 	p := adaptertest.Event(name)
 	p.Data = []byte(`["` + name + `",{"_placeholder":true,"num":0}]`)
@@ -34,19 +34,19 @@ func binaryEvent(name string, attachment []byte) *parser.Packet {
 	return p
 }
 
-// fleet is two nodes on one database, with a socket each.
+// fleet is two nodes on one database with one socket each.
 type fleet struct {
 	server *pgtest.Server
 	url    string
 	log    adaptertest.Log
 	o      postgres.Options
-	admin  *pgxpool.Pool // no node's
+	admin  *pgxpool.Pool // used by the test only
 	nodes  [2]*adaptertest.Node
 	socket [2]*adaptertest.Socket
 }
 
-// newFleet connects the nodes of a new fleet. way returns the connection string that node i is to use instead of that of the
-// server, or is nil.
+// newFleet connects the nodes of a new fleet. way, if not nil, returns the connection string for node i. It replaces the
+// server's.
 func newFleet(t *testing.T, server *pgtest.Server, way func(i int, url string) string) *fleet {
 	f := &fleet{server: server}
 	f.o.ClusterOptions = adapter.ClusterOptions{
@@ -74,7 +74,7 @@ func newFleet(t *testing.T, server *pgtest.Server, way func(i int, url string) s
 
 var fleets atomic.Int32
 
-// pool returns a pool of its own.
+// pool returns a new pool.
 func (f *fleet) pool(t *testing.T, url string) *pgxpool.Pool {
 	pool, err := pgxpool.New(t.Context(), url)
 	if err != nil {
@@ -84,14 +84,14 @@ func (f *fleet) pool(t *testing.T, url string) *pgxpool.Pool {
 	return pool
 }
 
-// join returns a node that leaves with the test.
+// join returns a node that is closed when the test ends.
 func (f *fleet) join(t *testing.T, pool *pgxpool.Pool, namespace string) *adaptertest.Node {
 	n := adaptertest.NewNode(namespace)
 	n.Open(t, postgres.New(pool, &f.o))
 	return n
 }
 
-// awaitTraffic waits until what each node broadcasts reaches the other, and both know that there are two of them.
+// awaitTraffic waits until broadcasts of each node reach the other and both count two nodes.
 func (f *fleet) awaitTraffic(t *testing.T) {
 	t.Helper()
 	for i, n := range f.nodes {
@@ -111,7 +111,7 @@ func (f *fleet) awaitTraffic(t *testing.T) {
 	f.fence(t)
 }
 
-// fence waits until everything that was broadcast before has arrived, and forgets it.
+// fence waits until all earlier broadcasts have arrived, and discards them.
 func (f *fleet) fence(t *testing.T) {
 	t.Helper()
 	for i, n := range f.nodes {
@@ -121,7 +121,7 @@ func (f *fleet) fence(t *testing.T) {
 	}
 }
 
-// await waits until the socket of node i has got a text, and returns what it got before.
+// await waits until the socket of node i has received a text. It returns the texts received before.
 func (f *fleet) await(t *testing.T, i int, text string) (before []string) {
 	t.Helper()
 	adaptertest.Eventually(t, func() string {
@@ -143,7 +143,7 @@ func (f *fleet) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
-// TestFaults has each fleet in a database of its own on one server.
+// TestFaults runs tests on one server. Each fleet has its own database.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
@@ -193,7 +193,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestSlow has a namespace not get on with what it receives.
+// TestSlow blocks delivery in one namespace.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
@@ -202,11 +202,11 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// TestHang stops PostgreSQL with its connections open.
+// TestHang suspends PostgreSQL with its connections open.
 func TestHang(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, pgtest.Start(t), nil)
-	third := f.join(t, f.pool(t, f.url), "/other") // the others are not to wait until it does not count any more
+	third := f.join(t, f.pool(t, f.url), "/other") // another namespace, so that the nodes of "/" do not wait for it
 	<-third.Adapter.(*adapter.Cluster).Ready()
 	f.server.Hang()
 	resume := sync.OnceFunc(f.server.Resume)
@@ -228,7 +228,7 @@ func TestHang(t *testing.T) {
 		t.Errorf("while PostgreSQL hangs: %+v", s)
 	}
 	f.log.Await(t, "message to other nodes dropped", 4)
-	// It is not waited for without end.
+	// Close does not wait forever.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := third.Adapter.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -244,8 +244,7 @@ func TestHang(t *testing.T) {
 	f.awaitTraffic(t)
 }
 
-// testTerminatedConnections ends connections again and again while events are broadcast. Each arrives at most once,
-// and in order.
+// testTerminatedConnections repeatedly ends connections during broadcasts. Events must arrive in order and at most once.
 func testTerminatedConnections(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	ctx, stop := context.WithCancel(t.Context())
@@ -267,7 +266,7 @@ func testTerminatedConnections(t *testing.T, server *pgtest.Server) {
 			var n int
 			_, name, _ := strings.Cut(text, `["n`)
 			if _, err := fmt.Sscanf(name, "%d", &n); err != nil {
-				continue // of awaitTraffic
+				continue // an event of awaitTraffic
 			}
 			if n <= last {
 				t.Errorf("%d arrives after %d", n, last)
@@ -298,7 +297,7 @@ func testTerminatedConnections(t *testing.T, server *pgtest.Server) {
 	sending.Wait()
 	final := 1_000_000
 	adaptertest.Eventually(t, func() string {
-		// A connection may end some time after it was told to, with one of these.
+		// A connection may end some time after the request, with one of these errors.
 		final++
 		_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event(fmt.Sprint("n", final)), adapter.Options{})
 		if check(); last < 1_000_000 {
@@ -308,7 +307,7 @@ func testTerminatedConnections(t *testing.T, server *pgtest.Server) {
 	})
 }
 
-// testStatementErrors has statements fail in different ways: a message is lost by itself.
+// testStatementErrors makes statements fail in different ways. Other messages must not be lost.
 func testStatementErrors(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	mixed := func() {
@@ -357,7 +356,7 @@ func testStatementErrors(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testEqualMessages broadcasts what PostgreSQL would make one of in a transaction.
+// testEqualMessages broadcasts messages that PostgreSQL would merge within a transaction.
 func testEqualMessages(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	for range 500 {
@@ -369,7 +368,7 @@ func testEqualMessages(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testGarbage notifies what is no message, and refers to attachments that are none.
+// testGarbage sends malformed notifications and references to malformed attachments.
 func testGarbage(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	var attachments []string
@@ -393,7 +392,7 @@ func testGarbage(t *testing.T, server *pgtest.Server) {
 			f.exec(t, "SELECT pg_notify('socket.io#/', $1)", payload)
 		}
 	}
-	// These are well-formed, and not for this namespace or of nobody. The last one is the farewell of the node that said the rest.
+	// These are well-formed, but for another namespace or of an unknown node. The last one is the farewell of the sending node.
 	for _, payload := range []string{`{"type":6,"data":{"opts":{},"close":true},"uid":"u","nsp":"/other"}`, `{"type":2}`, `{"type":13,"uid":"nobody","nsp":"/"}`,
 		`{"type":13,"uid":"u","nsp":"/"}`} {
 		f.exec(t, "SELECT pg_notify('socket.io#/', $1)", payload)
@@ -413,7 +412,7 @@ func testGarbage(t *testing.T, server *pgtest.Server) {
 	f.awaitTraffic(t)
 }
 
-// testOrder sends attachments of different lengths, some of which are gone, among other messages.
+// testOrder sends attachments of different lengths among other messages. Some attachments are deleted.
 func testOrder(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	f.exec(t, `CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -444,7 +443,7 @@ func testOrder(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testTable has many nodes create the table at once, in a schema that is not there at first.
+// testTable creates the table from many nodes at once, in a schema that does not exist at first.
 func testTable(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	o := &postgres.Options{TableName: `other."The table"`}
@@ -462,7 +461,7 @@ func testTable(t *testing.T, server *pgtest.Server) {
 		})
 	}
 	nodes.Wait()
-	// It is as Node.js has it.
+	// The table is the same as in Node.js.
 	var columns string
 	err := f.admin.QueryRow(t.Context(), `SELECT string_agg(column_name || ' ' || data_type || ' ' || coalesce(column_default, ''), ', ' ORDER BY ordinal_position)
 		FROM information_schema.columns WHERE table_name = 'The table'`).Scan(&columns)
@@ -472,7 +471,7 @@ func testTable(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testAttachmentAfterLostConnection ends the connection with which a node is about to fetch an attachment.
+// testAttachmentAfterLostConnection ends the connection that a node is about to use to fetch an attachment.
 func testAttachmentAfterLostConnection(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	f.o.Heartbeat = &adapter.HeartbeatOptions{Interval: time.Hour, Timeout: time.Hour}
@@ -502,21 +501,21 @@ func testAttachmentAfterLostConnection(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testAttachmentsThatWait locks the table while a node wants an attachment.
+// testAttachmentsThatWait locks the table while a node fetches an attachment.
 func testAttachmentsThatWait(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	locked, err := f.admin.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = locked.Rollback(context.Background()) }() // it may have ended
+	defer func() { _ = locked.Rollback(context.Background()) }() // the transaction may have ended
 	if _, err := locked.Exec(t.Context(), "LOCK TABLE socket_io_attachments IN ACCESS EXCLUSIVE MODE"); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
 	f.exec(t, "SELECT pg_notify('socket.io#/', $1)", `{"uid":"u","type":3,"attachmentId":"1"}`)
 	padding := strings.Repeat("x", 7000)
-	// What has come behind it waits, as far as there is room, and comes in order.
+	// Later messages wait, up to the bound, and arrive in order.
 	sent := 0
 	for ; f.nodes[1].Stats().Dropped == 0; sent++ {
 		if sent == 100_000 || time.Since(start) > fetchTime {
@@ -546,7 +545,7 @@ func testAttachmentsThatWait(t *testing.T, server *pgtest.Server) {
 		t.Fatal(err)
 	}
 	adaptertest.Eventually(t, func() string {
-		// There may be no room for it until what has waited is handled.
+		// The event may be dropped until the waiting messages have been handled.
 		_ = f.nodes[0].Adapter.Broadcast(adaptertest.Event("end"), adapter.Options{})
 		time.Sleep(5 * time.Millisecond)
 		got = append(got, f.socket[1].Take()...)
@@ -569,10 +568,10 @@ func testAttachmentsThatWait(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// fetchTime is how long an attachment is wanted.
+// fetchTime is the time limit for fetching an attachment.
 const fetchTime = 5 * time.Second
 
-// TestTooManyConnections has a node begin when PostgreSQL takes no more connections.
+// TestTooManyConnections starts a node while PostgreSQL accepts no more connections.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, pgtest.Start(t, "-c", "max_connections=12", "-c", "superuser_reserved_connections=0"), nil)
@@ -599,7 +598,7 @@ func TestTooManyConnections(t *testing.T) {
 	awaitNodes(t, third, 3)
 }
 
-// proxy stands between a node and PostgreSQL.
+// proxy is a proxy between a node and PostgreSQL.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -611,7 +610,7 @@ type proxy struct {
 	conns []net.Conn
 }
 
-// through starts a proxy for a connection string and returns the one to use.
+// through starts a proxy and returns the connection string that leads through it.
 func (p *proxy) through(t *testing.T, address string) string {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -684,7 +683,7 @@ func (p *proxy) cut() {
 	p.conns = nil
 }
 
-// testConnectionLostInMessage cuts the connections of a node after so many bytes of a long message.
+// testConnectionLostInMessage cuts the connections of a node in the middle of a long message.
 func testConnectionLostInMessage(t *testing.T, server *pgtest.Server) {
 	var p proxy
 	f := newFleet(t, server, func(i int, url string) string {
@@ -717,7 +716,7 @@ func testConnectionLostInMessage(t *testing.T, server *pgtest.Server) {
 	})
 }
 
-// testNodeGone has a node vanish without a word, while it is asked for something.
+// testNodeGone makes a node vanish without a farewell during a request.
 func testNodeGone(t *testing.T, server *pgtest.Server) {
 	var p proxy
 	f := newFleet(t, server, func(i int, url string) string {
@@ -733,7 +732,7 @@ func testNodeGone(t *testing.T, server *pgtest.Server) {
 	third.Connect("third")
 	awaitNodes(t, third, 3)
 	p.silent.Store(true)
-	// The answer of the node that is there comes; the other one is given up as soon as it does not count any more.
+	// The other node's answer arrives. The request ends as soon as the vanished node no longer counts.
 	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
 	found, err := third.Adapter.FetchSockets(ctx, adapter.Options{})
@@ -751,7 +750,7 @@ func testNodeGone(t *testing.T, server *pgtest.Server) {
 	awaitNodes(t, third, 3)
 }
 
-// testPoolExhausted has the application keep the only connection of the pool.
+// testPoolExhausted holds the only connection of the pool.
 func testPoolExhausted(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	pool := f.pool(t, f.url+"&pool_max_conns=1")
@@ -774,7 +773,7 @@ func testPoolExhausted(t *testing.T, server *pgtest.Server) {
 	f.await(t, 0, `2["here"]`)
 }
 
-// testCleanup has old attachments, and some of which the time has not come.
+// testCleanup stores old attachments and newer ones, which must not be deleted yet.
 func testCleanup(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	f.o.CleanupInterval = 50 * time.Millisecond
@@ -802,7 +801,7 @@ func testCleanup(t *testing.T, server *pgtest.Server) {
 	if err := third.Adapter.Close(t.Context()); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	// What the node has said before it was closed may yet be executed.
+	// Statements sent before Close may still be executed.
 	pool.Close()
 	adaptertest.Eventually(t, func() string {
 		var n int
@@ -819,7 +818,7 @@ func testCleanup(t *testing.T, server *pgtest.Server) {
 	}
 }
 
-// testNamesThatDoNotServe has namespaces that have no channel.
+// testNamesThatDoNotServe uses namespaces whose names do not form a valid channel name.
 func testNamesThatDoNotServe(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	for _, name := range []string{"/" + strings.Repeat("x", 60), "/\xff", "/\x00"} {
@@ -844,7 +843,7 @@ func testNamesThatDoNotServe(t *testing.T, server *pgtest.Server) {
 	f.awaitTraffic(t)
 }
 
-// testEncodingOfDatabase has a namespace that the database has no letters for, among others.
+// testEncodingOfDatabase uses namespaces, one of them with a name that the database's encoding cannot represent.
 func testEncodingOfDatabase(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	f.exec(t, "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
@@ -857,7 +856,7 @@ func testEncodingOfDatabase(t *testing.T, server *pgtest.Server) {
 	f.log.Await(t, "PostgreSQL rejected the name of a channel", 4)
 }
 
-// TestCloseWithoutPostgreSQL makes and closes an adapter that never gets a connection.
+// TestCloseWithoutPostgreSQL creates and closes an adapter that never gets a connection.
 func TestCloseWithoutPostgreSQL(t *testing.T) {
 	t.Parallel()
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/none?connect_timeout=1&sslmode=disable")
@@ -870,7 +869,7 @@ func TestCloseWithoutPostgreSQL(t *testing.T) {
 	})
 }
 
-// testCloseEndsConnection has namespaces of one factory come and go.
+// testCloseEndsConnection opens and closes namespaces of one factory.
 func testCloseEndsConnection(t *testing.T, server *pgtest.Server) {
 	f := newFleet(t, server, nil)
 	factory := postgres.New(f.admin, &f.o)
@@ -879,7 +878,7 @@ func testCloseEndsConnection(t *testing.T, server *pgtest.Server) {
 		adaptertest.Eventually(t, func() string {
 			var got int
 			err := f.admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^(UN)?LISTEN '").Scan(&got)
-			if err != nil || got != 2+want { // those of the fleet, too
+			if err != nil || got != 2+want { // including the connections of the fleet
 				return fmt.Sprintf("%d connections listen, %v, want %d", got-2, err, want)
 			}
 			return ""

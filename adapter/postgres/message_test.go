@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// golden is what a Node.js server, or emitter, has notified, with what it put into the table, in hexadecimal, if it did.
+// golden is a notification of a Node.js server or emitter. Attachment is the attachment in hexadecimal, or "".
 type golden struct {
 	ID, Channel, JSON, Attachment string
 }
@@ -22,7 +22,7 @@ func (g *golden) payload(t testing.TB) []byte {
 	return adaptertest.Unhex(t, g.Attachment)
 }
 
-// TestGolden decodes what Node.js has sent, and encodes it again: to the same bytes, if a server had sent it.
+// TestGolden decodes messages of Node.js and encodes them again. For messages of servers, the bytes must be the same.
 func TestGolden(t *testing.T) {
 	for _, g := range adaptertest.ReadGolden[golden](t, "testdata/postgres.jsonl") {
 		payload := g.payload(t)
@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 			if m.Namespace != "" {
 				t.Errorf("%s: namespace %q", g.ID, m.Namespace)
 			}
-			continue // emitters have another order of keys
+			continue // emitters use another order of keys
 		}
 		if m.Namespace != strings.TrimPrefix(g.Channel, "socket.io#") {
 			t.Errorf("%s: namespace %q on channel %q", g.ID, m.Namespace, g.Channel)
@@ -56,7 +56,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestEncodeSizes has messages of lengths about those at which they go to the table.
+// TestEncodeSizes encodes messages around the lengths from which they use the table.
 func TestEncodeSizes(t *testing.T) {
 	for _, test := range []struct {
 		threshold, size int
@@ -84,7 +84,7 @@ func TestEncodeSizes(t *testing.T) {
 	}
 }
 
-// TestEncodeInvalidUTF8 has text of a client that PostgreSQL would refuse.
+// TestEncodeInvalidUTF8 encodes text of a client that PostgreSQL would reject.
 func TestEncodeInvalidUTF8(t *testing.T) {
 	m := &adapter.Message{Type: adapter.MessageServerSideEmit, UID: "u", Namespace: "/"}
 	m.Value.Data = []byte("[\"a\xffb\xed\xa0\x80\"]")
@@ -135,7 +135,7 @@ func TestDecodeReference(t *testing.T) {
 	}
 }
 
-// FuzzDecode takes what may stand in a notification or in the table.
+// FuzzDecode decodes arbitrary notifications and attachments.
 func FuzzDecode(f *testing.F) {
 	for _, g := range adaptertest.ReadGolden[golden](f, "testdata/postgres.jsonl") {
 		f.Add([]byte(g.JSON))

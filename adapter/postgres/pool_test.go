@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 )
 
-// TestPoolAfterFailure ends all connections of a pool. Those that were not tried since are not handed out.
+// TestPoolAfterFailure ends all connections of a pool. Connections must be tested before they are handed out.
 func TestPoolAfterFailure(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)

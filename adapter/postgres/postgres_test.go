@@ -30,8 +30,8 @@ func open(t *testing.T, url string, o *postgres.Options) *pgxpool.Pool {
 	return pool
 }
 
-// TestConformance runs the suite with defaults and a connection that listens for each node, as processes have them, and with
-// everything in the table and one such connection for all.
+// TestConformance runs the suite twice: with defaults and one listening connection per node, as in separate processes, and
+// with all messages in the table and one listening connection for all nodes.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
@@ -58,7 +58,7 @@ func TestInside(t *testing.T) {
 	adaptertest.RunInside(t, func() adapter.Factory { return postgres.New(pool, nil) })
 }
 
-// TestMadeAnew has namespaces follow each other on one connection that listens.
+// TestMadeAnew creates namespaces one after the other on one listening connection.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()
 	pool := open(t, pgtest.Start(t).URL, nil)

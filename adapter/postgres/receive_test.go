@@ -25,7 +25,7 @@ func (o owner) Connected()        { o.connected() }
 func (o owner) Lost()             { o.lost() }
 func (o owner) Dropped(int)       {}
 
-// TestSilentConnection stops PostgreSQL with its connections open, for longer than it may be silent.
+// TestSilentConnection suspends PostgreSQL with its connections open until the receiver gives the connection up.
 func TestSilentConnection(t *testing.T) {
 	server := pgtest.Start(t)
 	p, err := pgxpool.New(t.Context(), server.URL)
@@ -46,7 +46,7 @@ func TestSilentConnection(t *testing.T) {
 	defer configured.Close()
 
 	var log adaptertest.Log
-	const interval = time.Second // in which PostgreSQL answers, however busy the machine is
+	const interval = time.Second // enough for an answer on a busy machine
 	r := subscribe.New(newDriver(&pool{Pool: configured}, (&Options{}).withDefaults()), subscribe.Options{Logger: log.Logger(), Interval: interval})
 	var received, connected, lost atomic.Int32
 	m := r.NewMember(func(batch []subscribe.Message) { received.Add(int32(len(batch))) })
@@ -61,7 +61,7 @@ func TestSilentConnection(t *testing.T) {
 	}
 	log.Until(t, "a message", receives)
 	connections := connected.Load()
-	time.Sleep(3 * interval) // a connection on which nothing happens is not given up
+	time.Sleep(3 * interval) // an idle connection is kept
 	if n := connected.Load(); n != connections {
 		t.Errorf("connected %d times", n)
 	}
@@ -111,7 +111,7 @@ func leave(t *testing.T, m *subscribe.Member) {
 	}
 }
 
-// TestSubscriptions has two members on one channel, and channels whose names need quotation marks.
+// TestSubscriptions uses two members on one channel and channels whose names need quoting.
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	p, err := pgxpool.New(t.Context(), pgtest.Start(t).URL)
@@ -162,8 +162,8 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
-// TestSubscribeAgain ends a subscription and makes the next one to the same channel, at different times after PostgreSQL was
-// told to end it: what is notified when that is connected arrives.
+// TestSubscribeAgain ends a subscription and subscribes to the same channel again after different delays. Notifications sent
+// after Connected must arrive.
 func TestSubscribeAgain(t *testing.T) {
 	t.Parallel()
 	p, err := pgxpool.New(t.Context(), pgtest.Start(t).URL)

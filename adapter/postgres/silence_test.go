@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/pgtest"
 )
 
-// TestSilence has the connections of a node fall silent, as when a machine dies or packets are dropped.
+// TestSilence silences the connections of a node, as when a machine dies or packets are dropped.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	server, err := url.Parse(pgtest.Start(t).URL)

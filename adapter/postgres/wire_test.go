@@ -25,13 +25,13 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// wire is a connection that hears what a node says, and says what Node.js does.
+// wire is a connection that listens to a node and sends recorded messages of Node.js.
 type wire struct {
 	*pgx.Conn
 	node *adaptertest.Node
 }
 
-// newWire connects to a database, in which there is one node, of "/".
+// newWire connects to a database with one node of "/".
 func newWire(t *testing.T) *wire {
 	server := pgtest.Start(t)
 	pool := open(t, server.URL, nil)
@@ -60,7 +60,7 @@ func (w *wire) exec(t *testing.T, sql string, args ...any) {
 
 var rooms = regexp.MustCompile(`"rooms":\["[^]]*"\]`)
 
-// sortRooms puts rooms, which have no order, into one.
+// sortRooms sorts rooms, whose order is random.
 func sortRooms(text string) string {
 	return rooms.ReplaceAllStringFunc(text, func(list string) string {
 		names := strings.Split(strings.TrimSuffix(strings.TrimPrefix(list, `"rooms":[`), "]"), ",")
@@ -71,8 +71,8 @@ func sortRooms(text string) string {
 
 var requestIDs = regexp.MustCompile(`"requestId":"[0-9a-f]{16}"`)
 
-// expect waits for what the node notifies next. Its uid is SELF in want, and a request id of its own is NEW. What is in the table is
-// returned.
+// expect waits for the node's next notification. In want, SELF stands for the node's uid and NEW for a new request id. expect
+// returns the attachment, if any.
 func (w *wire) expect(t *testing.T, want string) (attachment []byte) {
 	t.Helper()
 	self := w.node.Stats().UID
@@ -106,7 +106,7 @@ func (w *wire) expect(t *testing.T, want string) (attachment []byte) {
 	}
 }
 
-// TestWireOut has a node do what Node.js nodes did when the golden messages were recorded, and hears the same.
+// TestWireOut repeats on a node the calls that produced the golden messages of Node.js, and expects the same messages.
 func TestWireOut(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -158,7 +158,7 @@ func TestWireOut(t *testing.T) {
 		}
 	}
 
-	// Requests need somebody to answer. Nobody does.
+	// Requests need a second node. It does not answer.
 	w.say(t, golden{Channel: "socket.io#/", JSON: `{"type":2,"uid":"60d6ff6f985c21fb","nsp":"/"}`})
 	awaitNodes(t, w.node, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -205,7 +205,7 @@ type golden struct {
 	ID, Channel, JSON, Attachment string
 }
 
-// say notifies what a Node.js node has said.
+// say sends a recorded message of a Node.js node.
 func (w *wire) say(t *testing.T, g golden) {
 	t.Helper()
 	payload := g.JSON
@@ -220,7 +220,7 @@ func (w *wire) say(t *testing.T, g golden) {
 	w.exec(t, "SELECT pg_notify($1, $2)", g.Channel, payload)
 }
 
-// TestWireIn has the golden messages reach a node.
+// TestWireIn sends the golden messages to a node.
 func TestWireIn(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -278,7 +278,7 @@ func TestWireIn(t *testing.T) {
 	inRooms("r9", "rb", "room1", "s")
 	say("emitter-leave")
 	inRooms("rb", "room1", "s")
-	say("emitter-disconnect") // nobody's room
+	say("emitter-disconnect") // selects an empty room
 
 	requestID := func(g golden) string { return requestIDs.FindString(g.JSON) }
 	id := requestID(say("broadcast-with-ack"))
@@ -302,7 +302,7 @@ func TestWireIn(t *testing.T) {
 		return ""
 	})
 
-	// Two nodes have been heard of. One says that it leaves, and the other says that it starts.
+	// Two other nodes are known. One leaves, and the other starts.
 	w.say(t, golden{Channel: "socket.io#/", JSON: `{"type":2,"uid":"60d6ff6f985c21fb","nsp":"/"}`})
 	awaitNodes(t, w.node, 3)
 	w.say(t, all["close-B"][1])
@@ -322,8 +322,8 @@ func TestWireIn(t *testing.T) {
 	}
 }
 
-// TestAnswersForOthers says that answers are in the table. While the node waits for none, it does not ask for them; otherwise it
-// does, and finds that there is nothing.
+// TestAnswersForOthers sends references to answers that are missing in the table. The node must fetch them only while it
+// waits for an answer.
 func TestAnswersForOthers(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)

@@ -9,14 +9,14 @@ import (
 	"github.com/myriad-rt/myriad/adapter"
 )
 
-// TestBroadcastAllocsOnce encodes a broadcast. New needs what is published, and what counts its elements, but no text of the whole;
-// NewSharded what is published, and the name of the channel. The race detector has pools lose what they are given.
+// TestBroadcastAllocsOnce encodes a broadcast. New allocates the payload and the counter of its elements, but no text of the
+// whole. NewSharded allocates the payload and the name of the channel. With the race detector, pools drop items at random.
 func TestBroadcastAllocsOnce(t *testing.T) {
 	m := &adapter.Message{Type: adapter.MessageBroadcast, UID: "abcdef", Namespace: "/", Options: adapter.Options{Rooms: []string{"room"}}}
 	m.Value.Data = []byte(`["event","` + strings.Repeat("x", 16<<10) + `"]`)
 	classic := newChannels(defaultPrefix, "/", false)
 	sharded := newShardedChannels(new(ShardedOptions).withDefaults(), "/")
-	encodeBroadcast(m) // there is a buffer from now on
+	encodeBroadcast(m) // fills the pool
 	for name, test := range map[string]struct {
 		encode func()
 		most   float64

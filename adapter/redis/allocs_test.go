@@ -17,7 +17,8 @@ func encodedBroadcast(uid, data string) []byte {
 	})
 }
 
-// TestNobodyAllocsNothing gives a node a broadcast of its own, as Redis sends it back, and one to a room that it does not have.
+// TestNobodyAllocsNothing passes a node its own broadcast, as Redis sends it back, and a broadcast to a room without local
+// members.
 func TestNobodyAllocsNothing(t *testing.T) {
 	b, n := newTestClassic("/", new(Options))
 	o := owner{b.node, broadcastHead(b.node.UID())}
@@ -37,7 +38,7 @@ func TestNobodyAllocsNothing(t *testing.T) {
 	}
 }
 
-// TestOwnAllocsNothing is that for messages of NewSharded.
+// TestOwnAllocsNothing passes a node of NewSharded its own messages.
 func TestOwnAllocsNothing(t *testing.T) {
 	b, n := newTestClassic("/", new(Options))
 	before := n.Stats()
@@ -49,8 +50,8 @@ func TestOwnAllocsNothing(t *testing.T) {
 	}
 }
 
-// TestArgumentsAllocNothing compares broadcasts of another node with few arguments and with many: they are not decoded into values,
-// so as many allocations take them.
+// TestArgumentsAllocNothing compares broadcasts of another node with few and with many arguments. Arguments are not decoded
+// into values, so both take the same number of allocations.
 func TestArgumentsAllocNothing(t *testing.T) {
 	allocs := func(data string) float64 {
 		payload := encodedBroadcast("abcdef", data)
@@ -63,7 +64,7 @@ func TestArgumentsAllocNothing(t *testing.T) {
 	}
 	one := allocs(`["event",{"n":1,"text":"a"}]`)
 	many := allocs(`["event"` + strings.Repeat(fmt.Sprintf(`,{"n":%d,"text":"%s","list":[1,2,{"deep":[null,true]}]}`, 12345, strings.Repeat("b", 50)), 300) + `]`)
-	// The text is of another size, for which there may be another buffer or two.
+	// The text has another size, which may require one or two more buffers.
 	if many > one+4 {
 		t.Errorf("%v allocations with one argument, %v with 300", one, many)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// emitters are those that reach each of kinds.
+// emitters holds the emitter for each of kinds.
 var emitters = map[string]func(goredis.UniversalClient) emitter.Emitter{
 	"classic": func(c goredis.UniversalClient) emitter.Emitter { return redis.NewEmitter(c, nil) },
 	"classic, specific channel": func(c goredis.UniversalClient) emitter.Emitter {

@@ -15,13 +15,13 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// mainChannel and roomChannel are those of the events of redistest.Traffic.
+// mainChannel and roomChannel are the channels of the events of redistest.Traffic.
 const (
 	mainChannel = "socket.io#/#"
 	roomChannel = "socket.io#/#room#"
 )
 
-// pair is two nodes with a client each, that broadcast all the time.
+// pair is two nodes, each with its own client. Both broadcast all the time.
 type pair struct {
 	*redistest.Traffic
 	log   adaptertest.Log
@@ -41,7 +41,7 @@ func newPair(t *testing.T, kind string, connect func() goredis.UniversalClient) 
 	return p
 }
 
-// awaitCount waits until the nodes count each other, and FetchSockets finds the sockets of both.
+// awaitCount waits until the nodes count each other and FetchSockets finds the sockets of both.
 func (p *pair) awaitCount(t *testing.T) {
 	t.Helper()
 	for _, n := range p.nodes {
@@ -70,7 +70,7 @@ func connectCluster(c *redistest.Cluster) func() goredis.UniversalClient {
 	}
 }
 
-// TestSlotMigration moves the slots of channels between masters while events are on their way.
+// TestSlotMigration moves the slots of channels between masters while events are in flight.
 func TestSlotMigration(t *testing.T) {
 	for _, kind := range []string{"classic", "sharded dynamic", "sharded static"} {
 		t.Run(kind, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestSlotMigration(t *testing.T) {
 				lost := p.Lost()
 				t.Logf("lost while the slot of %s moved: %v", channel, lost)
 				if kind == "classic" {
-					// Ordinary subscriptions are of no slot.
+					// Ordinary subscriptions do not belong to a slot.
 					if p.losses() > before {
 						t.Errorf("subscriptions lost: %d", p.losses()-before)
 					}
@@ -109,7 +109,7 @@ func TestSlotMigration(t *testing.T) {
 					t.Error("the loss is not counted")
 				}
 				for name, n := range lost {
-					// Channels in other slots do not notice; statically, rooms have none.
+					// Channels in other slots are not affected. In static mode, rooms have no channel.
 					other := strings.HasSuffix(name, "room") != (channel == roomChannel)
 					if kind == "sharded static" {
 						other = channel == roomChannel
@@ -123,7 +123,7 @@ func TestSlotMigration(t *testing.T) {
 	}
 }
 
-// TestFailover kills the master that events go through. Its replica takes over.
+// TestFailover kills the master that carries the events. Its replica takes over.
 func TestFailover(t *testing.T) {
 	for _, kind := range []string{"classic", "sharded dynamic"} {
 		t.Run("Redis Cluster/"+kind, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestFailover(t *testing.T) {
 func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 	t.Helper()
 	before := p.losses()
-	// Ordinary subscriptions are of no slot: in a Redis Cluster nodes may have them on other masters.
+	// Ordinary subscriptions do not belong to a slot: in a Redis Cluster, they may be on any master.
 	subscribed := master.Subscribers(t) > 0
 	begun := time.Now()
 	master.Kill()
@@ -173,7 +173,7 @@ func (p *pair) failOver(t *testing.T, master *redistest.Server) {
 		p.log.Await(t, "subscriptions lost", 100)
 		p.log.Await(t, "subscriptions restored", 100)
 	}
-	// It comes back as a replica.
+	// The old master returns as a replica.
 	master.Run()
 	p.Await(t)
 	p.awaitCount(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// fleet is two nodes on one Redis, with a socket each.
+// fleet is two nodes on one Redis server with one socket each.
 type fleet struct {
 	server *redistest.Server
 	log    adaptertest.Log
@@ -41,11 +41,11 @@ func newFleet(t *testing.T, kind string) *fleet {
 	return f
 }
 
-// awaitTraffic waits until what each node broadcasts reaches the other.
+// awaitTraffic waits until broadcasts of each node reach the other.
 func (f *fleet) awaitTraffic(t *testing.T) {
 	t.Helper()
 	for i, n := range f.nodes {
-		probe := fmt.Sprint("probe", i) // what a node has sent itself is no sign of the other
+		probe := fmt.Sprint("probe", i) // a node's own events prove nothing
 		f.socket[1-i].Take()
 		adaptertest.Eventually(t, func() string {
 			_ = n.Adapter.Broadcast(adaptertest.Event(probe), adapter.Options{})
@@ -87,7 +87,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestHang stops Redis with its connections open.
+// TestHang suspends Redis with its connections open.
 func TestHang(t *testing.T) {
 	f := newFleet(t, "classic")
 	f.server.Hang()
@@ -105,12 +105,12 @@ func TestHang(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(start); took > 20*time.Second { // with a wait each they would take hours
+	if took := time.Since(start); took > 20*time.Second { // waiting for each would take hours
 		t.Errorf("%d broadcasts took %v", count, took)
 	}
 	got := 0
 	for _, text := range f.socket[0].Take() {
-		if text == `2["here"]` { // what the other node has sent before may come, too
+		if text == `2["here"]` { // earlier events of the other node may arrive, too
 			got++
 		}
 	}
@@ -128,7 +128,7 @@ func TestHang(t *testing.T) {
 	f.awaitTraffic(t)
 }
 
-// TestSlow has a namespace not get on with what it receives.
+// TestSlow blocks delivery in one namespace.
 func TestSlow(t *testing.T) {
 	for kind, open := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestGarbage publishes what is no message.
+// TestGarbage publishes malformed messages.
 func TestGarbage(t *testing.T) {
 	for kind, channels := range map[string][]string{
 		"classic":        {"socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io#/#s0#"},
@@ -171,7 +171,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutRedis makes and closes an adapter that never gets a connection.
+// TestCloseWithoutRedis creates and closes an adapter that never gets a connection.
 func TestCloseWithoutRedis(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second})
 	defer client.Close()
@@ -180,7 +180,7 @@ func TestCloseWithoutRedis(t *testing.T) {
 	})
 }
 
-// TestLostAnswer loses the answer of Redis to a message that it has passed on: it is not sent again.
+// TestLostAnswer loses the answer of Redis to a published message. The message must not be sent again.
 func TestLostAnswer(t *testing.T) {
 	server, cluster := redistest.Start(t), redistest.StartCluster(t)
 	for _, kind := range []string{"classic", "sharded dynamic"} {

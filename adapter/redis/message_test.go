@@ -11,12 +11,12 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// notReceiving is a backend whose node hears nothing.
+// notReceiving is a backend whose node receives nothing.
 type notReceiving struct{ *classic }
 
 func (b notReceiving) Start(n adapter.Node) { b.node = n }
 
-// newTestClassic returns the backend of a namespace that is not connected, and the namespace.
+// newTestClassic returns an unconnected backend and its namespace.
 func newTestClassic(namespace string, o *Options) (*classic, *adaptertest.Node) {
 	o.Key = defaultPrefix
 	n := adaptertest.NewNode(namespace)
@@ -39,8 +39,8 @@ func decode(channel string, payload []byte) (*adapter.Message, error) {
 	return decodeBroadcast(payload)
 }
 
-// TestGolden decodes what Node.js servers and emitters have published and encodes it again: to the same bytes, if a
-// server had published them, and to the same channel.
+// TestGolden decodes messages of Node.js servers and emitters and encodes them again. The channel must be the same, and for
+// messages of servers also the bytes.
 func TestGolden(t *testing.T) {
 	for _, file := range []string{"classic.jsonl", "emitter.jsonl"} {
 		for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/"+file) {
@@ -56,16 +56,16 @@ func TestGolden(t *testing.T) {
 				}
 				m.Namespace = namespace
 				if m.Type == 0 {
-					return // an old request, or an answer to one
+					return // an old request or an answer to one
 				}
-				// To whom an answer goes does not stand in it.
+				// An answer does not contain its receiver.
 				parts := strings.Split(g.Channel, "#")
 				o := new(Options)
 				if m.Type.IsResponse() && len(parts) == 4 {
 					m.To, o.SpecificResponseChannel = parts[2], true
 				}
 				if m.Type == adapter.MessageBroadcast && m.RequestID != "" {
-					// Flags of requests are not heeded, but sent.
+					// Flags of requests are sent but ignored.
 					m.Options.Flags.ExpectSingleResponse = strings.Contains(string(payload), "expectSingleResponse")
 				}
 				b, _ := newTestClassic(namespace, o)
@@ -84,11 +84,11 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// expected returns the bytes that a decoded golden message is encoded to, or nil if they are not the same.
+// expected returns the expected encoding of a decoded golden message, or nil if it may differ.
 func expected(t *testing.T, g *adaptertest.Golden, payload []byte) []byte {
 	switch {
 	case strings.HasPrefix(g.ID, "emit-date"):
-		// A date is its text here: that it is one is known to JavaScript alone.
+		// A date becomes its text, because only JavaScript knows the type.
 		i := bytes.Index(payload, []byte{0xd7, 0xff})
 		if i < 0 {
 			t.Fatal("no date in it")
@@ -96,10 +96,10 @@ func expected(t *testing.T, g *adaptertest.Golden, payload []byte) []byte {
 		text := append([]byte{0xa0 | 24}, "2023-11-14T22:13:20.123Z"...)
 		return bytes.Join([][]byte{payload[:i], payload[i+10:]}, text)
 	case g.ID == "emit-numbers":
-		// The library of Node.js servers makes a zero of the largest number, in the long form.
+		// The library of Node.js servers encodes the largest number as zero, in the long form.
 		return bytes.Replace(payload, []byte{0xcf, 0, 0, 0, 0, 0, 0, 0, 0}, []byte{0}, 1)
 	case bytes.Contains(payload[:min(len(payload), 12)], []byte("emitter")) || !bytes.Contains(payload, []byte("uid")) && strings.HasPrefix(g.Channel, "socket.io-request"):
-		return nil // emitters have another order of keys, or no uid
+		return nil // emitters use another order of keys or omit the uid
 	case bytes.HasPrefix(payload, []byte(`{"requestId"`)) && bytes.Contains(payload, []byte(`"rooms":[`)) && !bytes.Contains(payload, []byte(`"sockets"`)):
 		return nil // all rooms
 	}
@@ -131,7 +131,7 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// TestPHP receives what an emitter in PHP publishes, which has one type for arrays and maps: an empty one is an array.
+// TestPHP receives messages of a PHP emitter. PHP has one type for arrays and maps: an empty map becomes an array.
 func TestPHP(t *testing.T) {
 	const event = "\x93\xa7emitter\x83\xa4type\x02\xa4data\x92\xa2hi\xa1x\xa3nsp\xa1/"
 	b, n := newTestClassic("/", new(Options))

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// kinds are the adapters of this package, each with the options that change what goes over the wire.
+// kinds holds the adapters of this package with the options that affect the wire format.
 var kinds = map[string]func(goredis.UniversalClient, adapter.ClusterOptions) adapter.Factory{
 	"classic": func(c goredis.UniversalClient, o adapter.ClusterOptions) adapter.Factory {
 		return redis.New(c, &redis.Options{ClusterOptions: o})
@@ -49,7 +49,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestOldRequests asks what only older versions of @socket.io/redis-adapter ask, in their words.
+// TestOldRequests sends the requests of older versions of @socket.io/redis-adapter.
 func TestOldRequests(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
 	t.Cleanup(func() { client.Close() })
@@ -105,7 +105,7 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// TestMadeAnew has namespaces follow each other on one connection.
+// TestMadeAnew creates namespaces one after the other on one connection.
 func TestMadeAnew(t *testing.T) {
 	for name, open := range kinds {
 		t.Run(name, func(t *testing.T) {

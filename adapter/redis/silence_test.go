@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// TestSilence has the connections of a node fall silent, as when a machine dies or packets are dropped.
+// TestSilence silences the connections of a node, as when a machine dies or packets are dropped.
 func TestSilence(t *testing.T) {
 	for _, kind := range []string{"classic", "sharded dynamic"} {
 		t.Run(kind, func(t *testing.T) {

@@ -24,7 +24,7 @@ func TestRedisCluster(t *testing.T) {
 				clusters++
 				open := func() adapter.Factory { return kinds[kind](client, adapter.ClusterOptions{}) }
 				if kind == "classic" {
-					// What one test publishes may reach nodes by way of another master when the next has begun.
+					// Messages of one test may arrive through another master after the next test has begun.
 					options := redis.Options{Key: fmt.Sprint("test", clusters)}
 					open = func() adapter.Factory { return redis.New(client, &options) }
 				}
@@ -34,7 +34,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 }
 
-// TestSentinel runs nodes on a master that a Sentinel knows.
+// TestSentinel runs nodes on a master found through Sentinel.
 func TestSentinel(t *testing.T) {
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{MasterName: "main", SentinelAddrs: []string{redistest.StartWatched(t).Sentinel.Addr}})
 	t.Cleanup(func() { client.Close() })

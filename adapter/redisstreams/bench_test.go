@@ -14,8 +14,8 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// BenchmarkBroadcast broadcasts from one goroutine, and from many, to a node on the same Redis, without recovery and with
-// it. An operation ends when the broadcast is taken, or delivered on the node that sends.
+// BenchmarkBroadcast broadcasts from one goroutine and from many to a node on the same Redis server, without and with
+// recovery. An operation ends when the broadcast is queued or, with recovery, delivered on the sending node.
 func BenchmarkBroadcast(b *testing.B) {
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(b).Addr})
 	defer client.Close()

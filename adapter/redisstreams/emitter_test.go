@@ -35,7 +35,7 @@ func TestEmitterWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestNodeEmitter adds to the stream what @socket.io/redis-streams-emitter has added, call by call.
+// TestNodeEmitter adds entries recorded from @socket.io/redis-streams-emitter to the stream, call by call.
 func TestNodeEmitter(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
 	t.Cleanup(func() { client.Close() })
@@ -60,7 +60,7 @@ func TestNodeEmitter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// await waits until the state of the sockets is this one.
+	// await waits until the sockets are in the wanted state.
 	await := func(what, want string, state func() string) {
 		t.Helper()
 		got := ""
@@ -124,7 +124,7 @@ func TestNodeEmitter(t *testing.T) {
 	}
 }
 
-// emitterCalls returns the fields of the entries that an emitter has added, by the name of the call.
+// emitterCalls returns the fields of the recorded entries of an emitter, by the name of the call.
 func emitterCalls(t *testing.T) map[string][]string {
 	calls := make(map[string][]string)
 	for _, call := range adaptertest.ReadGolden[struct {

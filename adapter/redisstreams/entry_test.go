@@ -16,7 +16,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// golden is what a Node.js server, or emitter, has told Redis: an entry, a message on a channel, or a session.
+// golden is recorded data of a Node.js server or emitter: an entry, a message on a channel, or a session.
 type golden struct {
 	ID string
 
@@ -29,7 +29,7 @@ type golden struct {
 	PX         int64
 }
 
-// entry returns the entry that g is, as Redis would return it.
+// entry returns g as the entry that Redis would return.
 func (g *golden) entry() *entry {
 	values := make(map[string]any)
 	for i := 0; i < len(g.Fields); i += 2 {
@@ -38,12 +38,12 @@ func (g *golden) entry() *entry {
 	return newEntry(&redis.XMessage{ID: "1-0", Values: values})
 }
 
-// notReceiving is a backend whose node hears nothing.
+// notReceiving is a backend whose node receives nothing.
 type notReceiving struct{ *backend }
 
 func (b notReceiving) Start(n adapter.Node) { b.node = n }
 
-// newTestBackend returns the backend of a namespace that is not connected.
+// newTestBackend returns an unconnected backend.
 func newTestBackend(namespace string, o *Options) (b *backend) {
 	f := newFactory(nil, o.withDefaults())
 	n := adaptertest.NewNode(namespace)
@@ -53,7 +53,7 @@ func newTestBackend(namespace string, o *Options) (b *backend) {
 	return b
 }
 
-// TestGolden decodes what Node.js servers and emitters have sent, and encodes it again to the same command.
+// TestGolden decodes messages of Node.js servers and emitters and encodes them again to the same command.
 func TestGolden(t *testing.T) {
 	for _, g := range adaptertest.ReadGolden[golden](t, "testdata/streams.jsonl", "testdata/sharded.jsonl", "testdata/recovery.jsonl", "testdata/emitter.jsonl") {
 		t.Run(g.ID, func(t *testing.T) {
@@ -76,17 +76,17 @@ func testGoldenEntry(t *testing.T, g *golden) {
 		t.Fatal(err)
 	}
 	if e.uid == adapter.EmitterUID {
-		return // emitters have another order of keys
+		return // emitters use another order of keys
 	}
 	want := slices.Clone(g.Fields)
 	switch g.ID {
 	case "emit-date-and-binary":
 		want[7] = dateAsText(t, want[7])
 	case "emit-arraybuffer":
-		// The library of Node.js servers makes an empty object of it, which is no binary data here.
+		// The library of Node.js servers encodes it as an empty object, which is not binary data here.
 		want[7] = `{"packet":{"type":2,"data":["ab",{}]},"opts":{"rooms":[],"except":[],"flags":{}}}`
 	case "emit-socket-ack":
-		// Who acknowledges what is nothing to other nodes.
+		// Other nodes do not need the id of the acknowledgement.
 		want[7] = strings.Replace(want[7], `,"id":0`, "", 1)
 	}
 	b := newTestBackend(e.namespace, new(Options))
@@ -101,7 +101,7 @@ func testGoldenEntry(t *testing.T, g *golden) {
 	}
 }
 
-// anys returns fields as they are arguments: the type is a number.
+// anys returns fields as arguments of a command. The type is a number.
 func anys(fields []string) (list []any) {
 	for i, f := range fields {
 		switch {
@@ -114,7 +114,7 @@ func anys(fields []string) (list []any) {
 	return list
 }
 
-// dateAsText returns data with a text in place of the date in it: that it is one is known to JavaScript alone.
+// dateAsText replaces the date in data by its text, because only JavaScript knows the type.
 func dateAsText(t *testing.T, data string) string {
 	packed, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {
@@ -135,7 +135,7 @@ func testGoldenMessage(t *testing.T, g *golden) {
 		t.Fatal(err)
 	}
 	if parts := strings.Split(g.Channel, "#"); len(parts) == 4 {
-		m.To = parts[2] // to whom an answer goes does not stand in it
+		m.To = parts[2] // an answer does not contain its receiver
 	}
 	b := newTestBackend(m.Namespace, &Options{ShardedPubSub: g.Command == "spublish"})
 	out, err := b.Encode(m)
@@ -163,7 +163,7 @@ func testGoldenSession(t *testing.T, g *golden) {
 	if !bytes.HasSuffix(packed, blob) {
 		t.Fatalf("no binary data at the end of %q", packed)
 	}
-	// Data is text outside this process.
+	// Outside this process, data is text.
 	packed = bytes.Replace(bytes.TrimSuffix(packed, blob), []byte("\xa4data\x82"), []byte("\xa4data\x81"), 1)
 	s.Data = map[string]string{"user": "u1"}
 	b := newTestBackend("/", new(Options))
@@ -178,7 +178,7 @@ func testGoldenSession(t *testing.T, g *golden) {
 	}
 }
 
-// TestLegacy decodes what versions 0.1 and 0.2 write, in whose streams everything is.
+// TestLegacy decodes entries of versions 0.1 and 0.2, which write all messages to the stream.
 func TestLegacy(t *testing.T) {
 	for _, g := range adaptertest.ReadGolden[golden](t, "testdata/legacy.jsonl") {
 		e := g.entry()
@@ -255,7 +255,7 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestStreamOf has names that Node.js servers compute.
+// TestStreamOf compares with names computed by Node.js servers.
 func TestStreamOf(t *testing.T) {
 	for _, test := range []struct {
 		namespace string

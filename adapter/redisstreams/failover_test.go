@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// TestFailover kills the master that has the stream. Its replica takes over.
+// TestFailover kills the master of the stream. Its replica takes over.
 func TestFailover(t *testing.T) {
 	t.Run("Redis Cluster", func(t *testing.T) {
 		t.Parallel()
@@ -37,8 +37,7 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestSlotMigration moves the slot of the stream, with the stream, while entries are added: none that Redis has taken is
-// lost.
+// TestSlotMigration moves the slot of the stream to another master while entries are added. No accepted entry may be lost.
 func TestSlotMigration(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -106,7 +105,7 @@ func failOver(t *testing.T, master *redistest.Server, connect func() goredis.Uni
 	}
 }
 
-// TestSilence has the connections of a node fall silent, as when a machine dies or packets are dropped.
+// TestSilence silences the connections of a node, as when a machine dies or packets are dropped.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	adaptertest.RunSilence(t, redistest.Start(t).Addr, func(t *testing.T, addr string, o adapter.ClusterOptions) adapter.Factory {

@@ -18,10 +18,10 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 )
 
-// streamLost is in the log when a stream cannot be read.
+// streamLost appears in the log when a stream cannot be read.
 const streamLost = `"subscriptions lost" backend="Redis streams"`
 
-// fleet is two nodes on one Redis, with a socket each, that recover.
+// fleet is two nodes on one Redis server with one socket each, with recovery.
 type fleet struct {
 	server *redistest.Server
 	client *goredis.Client // of the test
@@ -51,7 +51,7 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-// awaitTraffic waits until what each node broadcasts reaches both with its offset.
+// awaitTraffic waits until broadcasts of each node reach both nodes with an offset.
 func (f *fleet) awaitTraffic(t *testing.T) {
 	t.Helper()
 	for i, n := range f.nodes {
@@ -69,7 +69,7 @@ func (f *fleet) awaitTraffic(t *testing.T) {
 	}
 }
 
-// serveAlone checks that node 0 serves its own socket, though without offset, and says what fails.
+// serveAlone checks that node 0 serves its own socket, though without offsets, and reports errors.
 func (f *fleet) serveAlone(t *testing.T, count int) {
 	t.Helper()
 	f.socket[0].Take()
@@ -84,7 +84,7 @@ func (f *fleet) serveAlone(t *testing.T, count int) {
 	}
 	got := 0
 	for _, text := range f.socket[0].Take() {
-		if text == `2["here"]` { // what the other node has sent before may come, too
+		if text == `2["here"]` { // earlier events of the other node may arrive, too
 			got++
 		}
 	}
@@ -100,7 +100,7 @@ func (f *fleet) awaitLog(t *testing.T, lines ...string) {
 	}
 }
 
-// TestRestart kills Redis and starts it again, without what it had kept.
+// TestRestart kills Redis and starts it again without its data.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -127,7 +127,7 @@ func TestRestart(t *testing.T) {
 	f.awaitLog(t, streamLost, "subscriptions restored", "messages to other nodes lost", "sessions cannot be kept or restored")
 }
 
-// TestHang stops Redis with its connections open.
+// TestHang suspends Redis with its connections open.
 func TestHang(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -143,7 +143,7 @@ func TestHang(t *testing.T) {
 	f.awaitTraffic(t)
 }
 
-// TestSlow has a namespace not get on with what it reads: the stream keeps what there is no room for.
+// TestSlow blocks delivery in one namespace. Unread entries stay in the stream.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -154,7 +154,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// TestRefusal has Redis refuse what nodes write.
+// TestRefusal makes Redis reject the writes of nodes.
 func TestRefusal(t *testing.T) {
 	for name, test := range map[string]struct{ refuse, allow []any }{
 		"no stream":     {[]any{"set", "socket.io", "x"}, []any{"del", "socket.io"}},
@@ -190,8 +190,8 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// TestCountedWhenReading starts a node that Redis lets subscribe, and read its stream later: broadcasts must not rely on it
-// before.
+// TestCountedWhenReading starts a node that can subscribe at once but can read its stream only later. The node must not
+// count before.
 func TestCountedWhenReading(t *testing.T) {
 	t.Parallel()
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
@@ -220,8 +220,8 @@ func TestCountedWhenReading(t *testing.T) {
 	})
 }
 
-// TestCountedWhenAnswered starts a node that a Redis Cluster lets subscribe to the channel by which it counts, and later to that
-// of answers, which another server has.
+// TestCountedWhenAnswered starts a node that can subscribe at once to the channel by which it counts, but only later to the
+// channel of answers, which is on another server of the Redis Cluster.
 func TestCountedWhenAnswered(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -246,7 +246,7 @@ func TestCountedWhenAnswered(t *testing.T) {
 		}))
 		own := main + n.Stats().UID + "#"
 		if cluster.Master(cluster.Slot(t, own)) == cluster.Master(cluster.Slot(t, main)) {
-			continue // where one connection serves both, Redis refuses both
+			continue // if one connection serves both, Redis refuses both
 		}
 		log.Await(t, "subscriptions lost", 1)
 		for range 20 {
@@ -266,7 +266,7 @@ func TestCountedWhenAnswered(t *testing.T) {
 	}
 }
 
-// TestOtherStream puts a stream into the place of another whose entries have greater ids.
+// TestOtherStream replaces a stream by one whose entries have smaller ids.
 func TestOtherStream(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -288,7 +288,7 @@ func TestOtherStream(t *testing.T) {
 	}
 }
 
-// TestLostReader cuts the connection on which a node reads, again and again: it misses nothing.
+// TestLostReader repeatedly cuts the reading connection of a node. The node must miss no entry.
 func TestLostReader(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -316,7 +316,7 @@ func TestLostReader(t *testing.T) {
 	})
 }
 
-// TestTrimmedMeanwhile keeps nodes from reading while the stream loses what they have not read: the loss is counted.
+// TestTrimmedMeanwhile trims unread entries while nodes cannot read. The loss must be counted.
 func TestTrimmedMeanwhile(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -341,7 +341,7 @@ func TestTrimmedMeanwhile(t *testing.T) {
 	}
 }
 
-// killReaders has Redis close the connections that wait for entries.
+// killReaders makes Redis close the connections that wait for entries.
 func (f *fleet) killReaders(t *testing.T) {
 	t.Helper()
 	list, err := f.client.ClientList(t.Context()).Result()
@@ -358,12 +358,12 @@ func (f *fleet) killReaders(t *testing.T) {
 			reads = reads || field == "cmd=xread"
 		}
 		if reads {
-			_ = f.client.ClientKillByFilter(t.Context(), "id", id).Err() // it may be gone
+			_ = f.client.ClientKillByFilter(t.Context(), "id", id).Err() // the connection may be gone
 		}
 	}
 }
 
-// TestGarbage puts into the stream, and on the channels, what is no message.
+// TestGarbage sends malformed messages to the stream and the channels.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -395,7 +395,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestTrimming lets a stream grow beyond what it keeps: a client whose last event is gone begins anew.
+// TestTrimming adds more entries than the stream keeps. A client whose last event is gone starts a new session.
 func TestTrimming(t *testing.T) {
 	t.Parallel()
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})
@@ -403,7 +403,7 @@ func TestTrimming(t *testing.T) {
 	n := adaptertest.NewNode("/")
 	n.Kept = &adapter.RecoveryOptions{MaxDisconnection: time.Hour}
 	n.Adapter = redisstreams.New(client, &redisstreams.Options{
-		MaxLen: 100, ClusterOptions: adapter.ClusterOptions{OffsetTimeout: time.Hour}, // what is broadcast stands in the stream then
+		MaxLen: 100, ClusterOptions: adapter.ClusterOptions{OffsetTimeout: time.Hour}, // every broadcast is then in the stream
 	})(n)
 	t.Cleanup(func() { _ = n.Adapter.Close(context.Background()) })
 	s := n.Connect("s")
@@ -435,7 +435,7 @@ func TestTrimming(t *testing.T) {
 	}
 }
 
-// TestRestoredOnce asks for a session twice.
+// TestRestoredOnce restores a session several times. Exactly one attempt must find it.
 func TestRestoredOnce(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -460,7 +460,7 @@ func TestRestoredOnce(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutRedis makes and closes an adapter that never gets a connection.
+// TestCloseWithoutRedis creates and closes an adapter that never gets a connection.
 func TestCloseWithoutRedis(t *testing.T) {
 	t.Parallel()
 	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second})
@@ -470,7 +470,7 @@ func TestCloseWithoutRedis(t *testing.T) {
 	})
 }
 
-// TestLostAnswer loses the answer of Redis to an entry that it has added: it is not added again.
+// TestLostAnswer loses the answer of Redis to an added entry. The entry must not be added again.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	var answers redistest.Answers

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// kinds are the options that change what goes over the wire.
+// kinds holds the options that affect the wire format.
 var kinds = map[string]redisstreams.Options{
 	"default":        {},
 	"sharded":        {ShardedPubSub: true, ChannelPrefix: "a*[b]"},
@@ -48,7 +48,7 @@ func TestInside(t *testing.T) {
 	adaptertest.RunInside(t, func() adapter.Factory { return redisstreams.New(client, nil) })
 }
 
-// TestMadeAnew has namespaces follow each other on one reader and one connection for channels.
+// TestMadeAnew creates namespaces one after the other on one reader and one connection for channels.
 func TestMadeAnew(t *testing.T) {
 	t.Parallel()
 	client := goredis.NewClient(&goredis.Options{Addr: redistest.Start(t).Addr})

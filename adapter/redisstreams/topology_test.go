@@ -25,7 +25,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 }
 
-// TestSentinel runs nodes on a master that a Sentinel knows.
+// TestSentinel runs nodes on a master found through Sentinel.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{
@@ -35,9 +35,9 @@ func TestSentinel(t *testing.T) {
 	testTopology(t, client, redisstreams.Options{})
 }
 
-// testTopology gives each cluster of the suite channels of its own. On a Redis Cluster, an ordinary message
-// goes from the master that took it to the others, each on a connection of its own. When all nodes of one cluster have
-// it, it may still be on its way to a master on which the next cluster has subscribed by then.
+// testTopology uses separate channels for each cluster of the suite. In a Redis Cluster, each master forwards ordinary
+// messages to every other master on a separate connection. After all nodes of one cluster have received a message, it may
+// still be on its way to a master on which the next cluster has subscribed meanwhile.
 func testTopology(t *testing.T, client goredis.UniversalClient, o redisstreams.Options) {
 	o.OffsetTimeout = time.Minute
 	clusters := 0
