@@ -269,7 +269,7 @@ func (e *Entry[N]) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := o.Close(ctx, e.value); err != nil {
-		o.Logger.Warn("namespace cannot be closed", "namespace", e.name, "err", err)
+		o.Logger.Warn("failed to close namespace", "namespace", e.name, "err", err)
 	}
 }
 

@@ -84,7 +84,7 @@ func sameAsLibrary(t *testing.T, text string) bool {
 	}
 	want, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
 	if err != nil {
-		t.Fatalf("parse accepts what http.ReadRequest does not: %v", err)
+		t.Fatalf("parse accepts a request that http.ReadRequest rejects: %v", err)
 	}
 	got := &h.request
 	if got.Method != want.Method || got.Proto != want.Proto || got.ProtoMajor != want.ProtoMajor || got.ProtoMinor != want.ProtoMinor ||

@@ -26,7 +26,7 @@ func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("in vain: ", what)
+			t.Fatal("timed out waiting until ", what)
 		}
 	}
 }

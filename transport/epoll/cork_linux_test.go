@@ -80,7 +80,7 @@ func TestCorkedBehindAQueue(t *testing.T) {
 		r.until(t, "more has been read", func() bool { return slices.Contains(r.log, "text more") })
 		server.mu.Lock()
 		if server.out == nil {
-			t.Error("what is corked is written")
+			t.Error("corked messages are written")
 		}
 		server.mu.Unlock()
 		server.Uncork()

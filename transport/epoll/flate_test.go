@@ -181,7 +181,7 @@ func FuzzInflate(f *testing.F) {
 			}
 		case err != nil:
 			if got != errDeflate {
-				t.Errorf("%v, want what stands for %v", got, err)
+				t.Errorf("%v, want the equivalent of %v", got, err)
 			}
 		case got != nil || !bytes.Equal(out.B, want):
 			t.Errorf("%d bytes and %v, want %d bytes", len(out.B), got, len(want))

@@ -199,7 +199,7 @@ func (r *recorder) until(t testing.TB, what string, f func() bool) {
 		case <-timeout:
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			t.Fatalf("waited in vain until %s; log %.200q, drains %d, closed %d (%v)", what, r.log, r.drains, r.closed, r.err)
+			t.Fatalf("timed out waiting until %s; log %.200q, drains %d, closed %d (%v)", what, r.log, r.drains, r.closed, r.err)
 		}
 	}
 }
@@ -367,7 +367,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 	deadline := time.Now().Add(patience)
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -85,7 +85,7 @@ func (l *loop) revive(owner uint32) {
 			break
 		}
 	}
-	l.owner.options.Logger.Error("handler ended the goroutine of an event loop", slog.String("transport", "websocket"))
+	l.owner.options.Logger.Error("handler called runtime.Goexit on an event loop", slog.String("transport", "websocket"))
 	if c := l.current; c != nil {
 		c.Abort()
 	}
