@@ -8,14 +8,14 @@ import (
 )
 
 // Args is a received list of arguments. The zero value is an empty list. As an argument of
-// AppendArgs it is sent on as one array; Values gives the arguments one by one.
+// AppendArgs it is sent on as one array; Values returns the arguments one by one.
 //
-// Args and Values share the memory they were made from; what Bind stores does not, except that
-// attachments are handed over as they are: two binds of one attachment give the same bytes.
+// Args and Values share memory with the packet. Values that Bind stores do not, except for
+// attachments: two calls of Bind with one attachment store the same bytes.
 type Args struct {
 	// Data is a JSON array, or the rest of one as EventName returns it: `["a",1]`, or `,"a",1]`.
 	Data []byte
-	// Attachments are what the placeholders in Data refer to.
+	// Attachments are the binary parts that the placeholders in Data refer to.
 	Attachments [][]byte
 }
 
@@ -49,9 +49,9 @@ func (a Args) Values() []any {
 	return values
 }
 
-// Bind stores the arguments in what dst points to, one after the other, as Value.Bind does. A nil
-// in dst skips an argument. What has no argument is left as it is, because JavaScript callers omit
-// trailing arguments; Len tells them apart. Further arguments are ignored.
+// Bind stores the arguments in the values that dst points to, one after the other, as Value.Bind
+// does. A nil in dst skips an argument. Values without an argument are not changed, because
+// JavaScript callers omit trailing arguments; Len reports how many there are. Further arguments are ignored.
 func (a Args) Bind(dst ...any) error {
 	i := a.start()
 	for k, d := range dst {
@@ -115,7 +115,7 @@ func (a Args) value(i int) Value {
 type Value struct {
 	// Data is the JSON text of one value; nil if there is none.
 	Data []byte
-	// Attachments are what the placeholders in Data refer to.
+	// Attachments are the binary parts that the placeholders in Data refer to.
 	Attachments [][]byte
 }
 
@@ -128,14 +128,14 @@ func (v Value) Binary() (b []byte, ok bool) {
 	return v.Attachments[num], true
 }
 
-// Bind stores the value in what dst, a pointer that is not nil, points to. It follows
-// json.Unmarshal, and puts attachments where there is a []byte, at any depth; an empty interface
+// Bind stores v in the value that dst, a pointer that is not nil, points to. It follows
+// json.Unmarshal, and stores attachments in values of type []byte at any depth; an empty interface
 // gets binary as []byte. A struct field, map entry or element of type Value or json.RawMessage gets
-// the text as it came, with placeholders, a Value with the attachments too. Types that unmarshal
-// themselves do not get binary. A null leaves what is neither pointer, slice, map nor interface as
-// it is, and a Value without data changes nothing.
+// the received text, with placeholders, and a Value gets the attachments too. Types that unmarshal
+// themselves do not get binary. A null does not change values other than pointers, slices, maps and
+// interfaces. A Value without data changes nothing.
 //
-// What is stored belongs to the caller, see Args. After an error dst may have been changed in part.
+// The stored values belong to the caller, see Args. After an error dst may have been changed in part.
 func (v Value) Bind(dst any) error {
 	if err := v.bind(dst); err != nil {
 		return fmt.Errorf("parser: %w", err)
@@ -161,7 +161,7 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 // String returns the JSON text.
 func (v Value) String() string { return string(v.Data) }
 
-// Clone returns a copy of v that shares no memory with what v was made from, apart from attachments.
+// Clone returns a copy of v that shares no memory with the packet, apart from attachments.
 func (v Value) Clone() Value {
 	return Value{Data: bytes.Clone(v.Data), Attachments: v.Attachments}
 }

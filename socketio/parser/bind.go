@@ -186,7 +186,7 @@ func (v Value) unmarshal(dst any) error {
 	return err
 }
 
-// maxBindDepth is more than what encoding/json can have filled: deeper, the destination loops.
+// maxBindDepth is deeper than encoding/json can fill a value: a deeper destination contains itself.
 const maxBindDepth = 1 << 15
 
 var errLoop = errors.New("destination contains itself")

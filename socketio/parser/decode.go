@@ -133,8 +133,8 @@ func packetType(b []byte) (Type, error) {
 	return 0, &SyntaxError{Reason: reasonUnknownType + "NaN"}
 }
 
-// isSpace reports whether JavaScript's Number ignores c. (It ignores some other characters too;
-// nobody sends them.)
+// isSpace reports whether JavaScript's Number ignores c. (It ignores other characters too, which no
+// client sends.)
 func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 // attachmentCount reads "<n>-" at b[i].
@@ -179,9 +179,8 @@ func packetID(p *Packet, b []byte, i int) (end int, err error) {
 // maxExactDigits is the number of digits up to which a JavaScript number holds any integer exactly.
 const maxExactDigits = 15
 
-// roundedID returns an id with many digits as JavaScript would print it, because that is what the
-// reference sends back. What does not fit into 64 bits becomes the largest id, which no socket ever
-// comes to use.
+// roundedID returns an id with many digits as JavaScript prints it, because the reference sends
+// that back. An id that does not fit into 64 bits becomes the largest one, which no socket reaches.
 func roundedID(digits []byte) uint64 {
 	id, err := strconv.ParseUint(string(jsontext.Number(digits)), 10, 64)
 	if err != nil {
@@ -227,7 +226,7 @@ func validEvent(data []byte) bool {
 // EventName returns the name in the payload of an Event without looking at the arguments. rest is
 // what follows the name up to the end of the array, in the form that Args takes. Both point into
 // data unless the name has escapes. A name that is a number is returned as JavaScript prints it.
-// If ok is false the payload is nil or not that of an Event.
+// ok is false if the payload is nil or does not belong to an Event.
 func EventName(data []byte) (name, rest []byte, ok bool) {
 	if len(data) == 0 || data[0] != '[' {
 		return nil, nil, false
@@ -249,8 +248,8 @@ func EventName(data []byte) (name, rest []byte, ok bool) {
 	return name, data[jsontext.SkipSpace(data, end):], true
 }
 
-// Valid reports whether text is what Data of a Packet, Args or Value must be: one JSON value, in
-// valid UTF-8 and without white space around it, nested to no more than the default depth.
+// Valid reports whether text can be the Data of a Packet, Args or Value: one JSON value in valid
+// UTF-8, without white space around it, nested no deeper than the default depth.
 func Valid(text []byte) bool {
 	if jsontext.SkipSpace(text, 0) > 0 {
 		return false

@@ -24,7 +24,7 @@ func (t *textParser) Encode(dst []byte, p *Packet) (text []byte, binary [][]byte
 	return append(dst, p.Data...), p.Attachments, nil
 }
 
-// appendHead appends what stands in front of Data.
+// appendHead appends the part of the message in front of Data.
 func (t *textParser) appendHead(dst []byte, p *Packet) ([]byte, error) {
 	if err := encodable(p); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (t *textParser) appendHead(dst []byte, p *Packet) ([]byte, error) {
 	return dst, nil
 }
 
-// encodable checks what every Parser requires of a packet.
+// encodable reports whether p can be encoded in any format.
 func encodable(p *Packet) error {
 	if p.Type > ConnectError {
 		return fmt.Errorf("parser: packet of type %v cannot be encoded", p.Type)
@@ -223,8 +223,8 @@ func (e *encoder) raw(m json.RawMessage) error {
 	return nil
 }
 
-// repair replaces what is not valid UTF-8 in the text from index from on: a client drops the
-// connection when it gets any.
+// repair replaces invalid UTF-8 in the text from index from on: a client that receives any drops
+// its connection.
 func (e *encoder) repair(from int) {
 	if text := e.text[from:]; !utf8.Valid(text) {
 		e.text = append(e.text[:from], validUTF8(text)...)

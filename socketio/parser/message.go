@@ -18,7 +18,8 @@ func NewEvent(namespace, name string, args []any) (*Packet, error) {
 	return p.filled(data, attachments, err)
 }
 
-// NewAck returns the packet of an acknowledgement. It is to NewEvent what [AppendArgs] is to AppendEvent.
+// NewAck returns the packet of an acknowledgement, with its arguments written into a message as [AppendArgs] does. The
+// caller calls Release.
 func NewAck(namespace string, id uint64, args []any) (*Packet, error) {
 	p := packets.Get().(*Packet)
 	data, attachments, err := AppendArgs(p.Message.Buffer(), nil, args...)

@@ -19,7 +19,7 @@ const defaultMaxInlineAttachments = 1000
 // From a client it takes what notepack.io 2 writes: an undefined value is null in an array and
 // leaves its key out of an object, as in JSON; dates become their ISO 8601 text, typed arrays
 // binary, NaN and the infinities null, and an unknown extension is a list of its type and its bytes.
-// It sends dates as text, since that is what they are in JSON.
+// It sends dates as text, because JSON has no dates.
 //
 // Other than the reference, it refuses reserved event names, negative ids, an empty namespace, and
 // arrays, objects or extensions as keys.

@@ -61,8 +61,8 @@ type Packet struct {
 	Message *transport.Message
 }
 
-// Args returns the arguments: of an Event what follows the name, of an Ack all elements.
-// It shares the memory of p.
+// Args returns the arguments: the elements behind the name of an Event, or all elements of an Ack.
+// They share memory with p.
 func (p *Packet) Args() Args {
 	if p.Type != Event {
 		return Args{Data: p.Data, Attachments: p.Attachments}
@@ -108,7 +108,7 @@ type Decoder interface {
 	Add(p *Packet, data []byte, binary bool) (complete bool, err error)
 }
 
-// Options are the limits for what a peer may send. The zero value stands for the defaults.
+// Options limit packets from a peer. The zero value means the defaults.
 type Options struct {
 	// MaxAttachments is the largest number of binary attachments in one packet. The attachments of
 	// an unfinished packet are held in memory, so a session may occupy this number times the size
@@ -139,7 +139,7 @@ func (o *Options) withDefaults() Options {
 	return c
 }
 
-// What can be wrong with a message: the texts of the reference.
+// The reasons of a SyntaxError, in the words of the reference.
 const (
 	reasonUnknownType        = "unknown packet type "
 	reasonIllegalCount       = "Illegal attachments"
@@ -158,7 +158,7 @@ const (
 type SyntaxError struct {
 	// Reason is the message of the error that the reference raises, word for word.
 	Reason string
-	// Offset is the index in the message of the first byte of what is wrong.
+	// Offset is the index in the message of the first wrong byte.
 	Offset int
 }
 
