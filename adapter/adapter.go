@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/myriad-rt/myriad/socketio/parser"
@@ -53,8 +54,13 @@ type Socket interface {
 	// Member is the adapter's own record of the socket. It belongs to the adapter.
 	Member() *Member
 
-	// Deliver writes m, which is p encoded, to the socket's client.
+	// Deliver sends m, which is p encoded, to the socket's client. It may call functions of the application.
 	Deliver(p *parser.Packet, m *transport.Message, f Flags)
+	// Enqueue is the first half of Deliver: it settles that m is sent behind what the client has been sent so far, and
+	// before what comes later. It is called with a lock held and calls no function of the application. p is valid until
+	// it returns; m does not change. Flush, the other half, has to be called afterwards, by any goroutine.
+	Enqueue(p *parser.Packet, m *transport.Message, f Flags)
+	Flush()
 
 	// ExpectAck has ack called with the client's answer to the packet with this id, at most once.
 	// DropAck takes that back.
@@ -74,7 +80,8 @@ type Namespace interface {
 	// Name is the name with its leading slash.
 	Name() string
 
-	// Encode encodes p for any number of clients, to be sent as f says. The message is shared.
+	// Encode encodes p for any number of clients, to be sent as f says. The message is shared. It may be called with a lock
+	// held.
 	Encode(p *parser.Packet, f Flags) (*transport.Message, error)
 
 	// NextAckID returns a fresh acknowledgement id.
@@ -127,10 +134,19 @@ type Session struct {
 	Data any
 }
 
-// Restored is a session that a client resumes, with the packets that it has missed, oldest first.
+// Restored is a session that a client may resume.
 type Restored struct {
 	Session
-	Missed []*parser.Packet
+
+	// Resume calls open, unless the packets that the client has missed are not kept any more, and, if open returns true,
+	// puts s, whose id is that of the session by then, into the rooms of the session. It reports whether it has done so; a
+	// false with a nil error says that open has returned false, or that there is nothing to resume any more.
+	//
+	// missed are the packets that the client has missed, oldest first. Packets that are broadcast on this node are either
+	// among them or reach s after open has returned: a socket that open makes reachable gets each of them once. open is
+	// called with a lock held: it must not block, nor call functions of the application, nor those of the adapter. missed may
+	// be used at any time after that, by one goroutine at a time.
+	Resume func(ctx context.Context, s Socket, open func(missed iter.Seq[*parser.Packet]) bool) (resumed bool, err error)
 }
 
 // Adapter keeps the rooms of one namespace and reaches its sockets on all nodes.
@@ -187,11 +203,9 @@ type Adapter interface {
 	Recovers() bool
 	// PersistSession keeps s for a client that may come back.
 	PersistSession(s *Session) error
-	// RestoreSession looks for the session with this secret and the packets after offset. If there is one
-	// that can be resumed, resume is called with it, once, before RestoreSession returns. What is broadcast
-	// on this node is either in Missed or comes after resume has returned: a socket that resume adds and connects
-	// gets every packet once. resume must not block, nor broadcast.
-	RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error
+	// RestoreSession returns the session with this secret if its client can be sent all packets after offset, and
+	// otherwise nil.
+	RestoreSession(ctx context.Context, pid, offset string) (*Restored, error)
 
 	// Close releases what the adapter holds. The sockets are the namespace's business.
 	Close(ctx context.Context) error

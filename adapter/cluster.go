@@ -58,8 +58,6 @@ var (
 	ErrClosed = errors.New("adapter: closed")
 	// ErrQueueFull is returned for a request that the backend is too slow for.
 	ErrQueueFull = errors.New("adapter: too much is waiting for the other nodes")
-
-	errNotKept = errors.New("adapter: broadcast did not come back in time")
 )
 
 // ClusterOptions configure a Cluster. The zero value gives the defaults.
@@ -70,7 +68,8 @@ type ClusterOptions struct {
 	Memory *MemoryOptions
 
 	// OffsetTimeout bounds how long an event waits for its offset before sockets of this node are sent it without one,
-	// where the backend keeps packets for clients that come back. Zero means 1 s. The reference has no limit.
+	// where the backend keeps packets for clients that come back. Events that are emitted by a hook, while events of other
+	// nodes are being sent, wait that long, too. Zero means 1 s. The reference has no limit.
 	OffsetTimeout time.Duration
 
 	// RequestTimeout bounds the wait for other nodes where neither the context nor Flags.Timeout does. Zero means
@@ -155,7 +154,7 @@ type Cluster struct {
 
 	outbox   outbox
 	rooms    roomChannels
-	returns  returns
+	kept     kept
 	requests requests
 	nodes    nodes
 	events   serverEvents
@@ -322,7 +321,7 @@ func (c *Cluster) Close(ctx context.Context) error {
 	}
 	c.events.close()
 	err := c.outbox.close(ctx)
-	c.returns.stop()
+	c.kept.stop()
 	c.rooms.close()
 	return errors.Join(err, c.backend.Close(ctx), c.local.Close(ctx))
 }

@@ -62,7 +62,7 @@ func (b *outbox) send() {
 		if lost := len(batch) - sent; lost > 0 {
 			b.c.figures.failed.Add(uint64(lost))
 			b.c.logs.failed.warn("messages to other nodes lost", err)
-			b.c.returns.stop()
+			b.c.kept.stop()
 		}
 		b.mu.Lock()
 		b.bytes -= bytes

@@ -49,10 +49,7 @@ func (c *Cluster) receiveBroadcast(m *Message) {
 	}
 	if m.RequestID == "" {
 		m.Options.Flags.Timeout = 0
-		if c.keeper != nil && m.Offset != "" && !m.Options.Flags.Volatile {
-			p = WithOffset(p, m.Offset)
-		}
-		if err := c.local.Broadcast(p, m.Options); err != nil {
+		if err := c.deliver(p, m); err != nil {
 			c.malformed(err)
 		}
 		return
@@ -69,6 +66,16 @@ func (c *Cluster) receiveBroadcast(m *Message) {
 	if count > 0 {
 		time.AfterFunc(c.patience(m.Options.Flags.Timeout), drop)
 	}
+}
+
+// deliver sends p, which m is, to the sockets of this node.
+func (c *Cluster) deliver(p *parser.Packet, m *Message) error {
+	if c.keeper == nil || m.Offset == "" || m.Options.Flags.Volatile {
+		return c.local.Broadcast(p, m.Options)
+	}
+	to, err := c.enqueueKept(p, m.Options, m.Offset)
+	to.flush()
+	return err
 }
 
 // patience is how long the clients of this node may take to answer another one: somewhat longer than that waits.

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -10,34 +11,20 @@ import (
 )
 
 // Keeper is a Backend that keeps the broadcasts that it publishes, and sessions, so that a client can resume its session
-// on any node. If the namespace recovers, the Keeper hands what it has kept to Node.Receive with its offset, and the
-// broadcasts of this node itself to Node.ReceiveOwn, all of them in the order of their offsets and one at a time.
-// Node.Recovery says what is to be kept.
+// on any node. If the namespace recovers, the Keeper hands the broadcasts that it has kept to Node.Receive with their
+// offset, and those of this node itself to Node.ReceiveOwn, all of them in the order of their offsets, one at a time and
+// with no lock held. Node.Recovery says what is to be kept.
 type Keeper interface {
 	Backend
+
 	// PersistSession is that of Adapter.
 	PersistSession(*Session) error
-	// RestoreSession is that of Adapter: what the backend hands over is either in Missed, or is handed over after
-	// resume has returned.
-	RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error
-}
-
-// returns are the broadcasts of this node that wait to come back from a Keeper with their offset. Delivering them only
-// then gives every client of every node the same order, that of the offsets: otherwise the last one that a client has
-// seen might hide one that it has not.
-type returns struct {
-	mu      sync.Mutex
-	on      bool // they do come back
-	waiting []*returning
-}
-
-// returning is one of them.
-type returning struct {
-	packet  *parser.Packet
-	options Options
-	payload []byte // by which it is recognised
-	// delivered gets the error of the delivery, or errNotKept if there was none.
-	delivered chan error
+	// TakeSession returns the session with this secret, which is not kept any more then, if the client can be sent all
+	// packets after offset, and otherwise nil.
+	TakeSession(ctx context.Context, pid, offset string) (*Session, error)
+	// CatchUp calls join, unless it returns an error, with the packets after offset that are for s, oldest first, up to the
+	// last broadcast that was handed over. No other one is handed over before join has returned, which does not block.
+	CatchUp(ctx context.Context, s *Session, offset string, join func(missed []*parser.Packet)) error
 }
 
 // Recovery returns what a Keeper is to keep; nil means nothing.
@@ -49,90 +36,126 @@ func (n Node) Recovery() *RecoveryOptions {
 	return &o
 }
 
-// broadcastKept publishes p and waits until it is delivered here, which it is with its offset when it has come back. If
-// that fails, or takes too long, it is delivered without one.
+// kept is what a Cluster with a Keeper knows of the broadcasts that have an offset.
+type kept struct {
+	mu      sync.Mutex
+	returns bool // those of this node come back
+	waiting []*returning
+}
+
+// returning is a broadcast of this node that waits to come back from the Keeper with its offset. It is delivered only then,
+// so that each client of each node gets the same order, that of the offsets: otherwise the last one that a client has seen
+// might hide one that it has not.
+type returning struct {
+	packet  *parser.Packet
+	options Options
+	payload []byte // by which it is recognised
+	back    chan returned
+}
+
+// returned is what becomes of a broadcast of this node.
+type returned struct {
+	to  *snapshot // those in whose queues it is; nil if it has to be delivered without an offset
+	err error
+}
+
+// broadcastKept publishes p and waits until it has come back and can be sent to the sockets of this node. If publishing
+// fails, or takes too long, they are sent p without an offset.
 func (c *Cluster) broadcastKept(p *parser.Packet, o Options) error {
 	out, err := c.encode(&Message{Type: MessageBroadcast, Options: o, Value: packetValue(p)})
 	if err != nil {
 		return c.local.Broadcast(p, o)
 	}
-	w := c.returns.expect(p, o, out.Payload)
+	w := c.kept.expect(p, o, out.Payload)
 	if err := c.enqueue(out); err != nil {
-		c.returns.stop()
+		c.kept.stop()
 	}
 	if w == nil {
 		return c.local.Broadcast(p, o)
 	}
 	timer := time.NewTimer(c.opts.OffsetTimeout)
 	defer timer.Stop()
+	var back returned
 	select {
-	case err = <-w.delivered:
+	case back = <-w.back:
 	case <-timer.C:
-		c.returns.stop()
-		err = <-w.delivered
+		c.kept.stop()
+		back = <-w.back
 	}
-	if err == errNotKept {
+	if back.to == nil {
 		return c.local.Broadcast(p, o)
 	}
-	return err
+	back.to.flush()
+	return back.err
 }
 
 // expect returns nil if broadcasts do not come back at present.
-func (r *returns) expect(p *parser.Packet, o Options, payload []byte) *returning {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.on {
+func (k *kept) expect(p *parser.Packet, o Options, payload []byte) *returning {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.returns {
 		return nil
 	}
-	w := &returning{packet: p, options: o, payload: payload, delivered: make(chan error, 1)}
-	r.waiting = append(r.waiting, w)
+	w := &returning{packet: p, options: o, payload: payload, back: make(chan returned, 1)}
+	k.waiting = append(k.waiting, w)
 	return w
 }
 
 // take returns the first that has this payload, or nil. Whatever comes back shows that they do.
-func (r *returns) take(payload string) *returning {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.on = true
-	for i, w := range r.waiting {
+func (k *kept) take(payload string) *returning {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.returns = true
+	for i, w := range k.waiting {
 		if string(w.payload) == payload {
-			r.waiting = slices.Delete(r.waiting, i, i+1)
+			k.waiting = slices.Delete(k.waiting, i, i+1)
 			return w
 		}
 	}
 	return nil
 }
 
-// stop has nobody wait until broadcasts come back again.
-func (r *returns) stop() {
-	r.mu.Lock()
-	waiting := r.waiting
-	r.on, r.waiting = false, nil
-	r.mu.Unlock()
+// stop ends all waits, and lets nobody wait until broadcasts come back again.
+func (k *kept) stop() {
+	k.mu.Lock()
+	waiting := k.waiting
+	k.returns, k.waiting = false, nil
+	k.mu.Unlock()
 	for _, w := range waiting {
-		w.delivered <- errNotKept
+		w.back <- returned{}
 	}
 }
 
 // ReceiveOwn takes back a broadcast of this node, by the payload of its Outgoing, with its offset. It does not block.
 func (n Node) ReceiveOwn(payload, offset string) {
-	w := n.c.returns.take(payload)
+	w := n.c.kept.take(payload)
 	if w == nil {
 		return // it was late, and has been delivered
 	}
-	w.delivered <- n.c.local.Broadcast(WithOffset(w.packet, offset), w.options)
+	var r returned
+	r.to, r.err = n.c.enqueueKept(w.packet, w.options, offset)
+	w.back <- r
+}
+
+// enqueueKept puts p, with this offset, into the queues of the sockets that o selects. The caller has to flush them, and
+// does not use p any more.
+func (c *Cluster) enqueueKept(p *parser.Packet, o Options, offset string) (to *snapshot, err error) {
+	p = WithOffset(p, offset)
+	c.local.order.Lock()
+	defer c.local.order.Unlock()
+	return c.local.enqueueLocked(p, o)
 }
 
 // Returning reports that a Keeper begins to hand over what it keeps, or cannot at present.
 func (n Node) Returning(on bool) {
-	r := &n.c.returns
+	k := &n.c.kept
 	if !on {
-		r.stop()
+		k.stop()
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.on = n.c.keeper != nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.returns = n.c.keeper != nil
 }
 
 // WithOffset returns p as clients get it that can resume their session behind it: with its offset as the last argument,
@@ -163,11 +186,24 @@ func (c *Cluster) complain(err error) error {
 }
 
 // RestoreSession implements [Adapter].
-func (c *Cluster) RestoreSession(ctx context.Context, pid, offset string, resume func(*Restored)) error {
+func (c *Cluster) RestoreSession(ctx context.Context, pid, offset string) (*Restored, error) {
 	if c.keeper == nil {
-		return c.local.RestoreSession(ctx, pid, offset, resume)
+		return c.local.RestoreSession(ctx, pid, offset)
 	}
 	ctx, cancel := c.bounded(ctx, Options{})
 	defer cancel()
-	return c.complain(c.keeper.RestoreSession(ctx, pid, offset, resume))
+	s, err := c.keeper.TakeSession(ctx, pid, offset)
+	if s == nil || err != nil {
+		return nil, c.complain(err)
+	}
+	return &Restored{Session: *s, Resume: func(ctx context.Context, socket Socket, open func(iter.Seq[*parser.Packet]) bool) (resumed bool, err error) {
+		ctx, cancel := c.bounded(ctx, Options{})
+		defer cancel()
+		var events []RoomEvent
+		err = c.keeper.CatchUp(ctx, s, offset, func(missed []*parser.Packet) {
+			events, resumed = c.local.resume(socket, s.Rooms, func() bool { return open(slices.Values(missed)) })
+		})
+		c.local.tell(events)
+		return resumed, c.complain(err)
+	}}, nil
 }

@@ -46,7 +46,10 @@ func (a *archive) ServerCount(context.Context) (int, error) { return 1, nil }
 func (a *archive) Close(context.Context) error              { return nil }
 func (a *archive) PersistSession(*adapter.Session) error    { return nil }
 func (a *archive) returned(payload, offset string)          { a.node.ReceiveOwn(payload, offset) }
-func (a *archive) RestoreSession(context.Context, string, string, func(*adapter.Restored)) error {
+func (a *archive) TakeSession(context.Context, string, string) (*adapter.Session, error) {
+	return nil, nil
+}
+func (a *archive) CatchUp(context.Context, *adapter.Session, string, func([]*parser.Packet)) error {
 	return nil
 }
 

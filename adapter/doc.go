@@ -21,7 +21,8 @@
 //
 // # Locks
 //
-// Memory takes, in this order: the lock of a Member, then that of one shard of rooms or of
-// one shard of sockets. None is held while a packet is written or a hook is called. The locks of Cluster are
-// leaves: its queue's, that of its requests, of its nodes, and of events of other nodes; no other is taken under them.
+// Memory takes, in this order: the lock for the order of packets with offsets, that of a Member, then that of one shard of
+// rooms or of one shard of sockets, or that of what is kept for recovery. Under the first, [Socket.Enqueue] and
+// [Namespace.Encode] are called; no lock is held while a packet is sent or a function of the application is called. The
+// locks of Cluster are leaves, but that it looks at its rooms under the lock of their channels.
 package adapter

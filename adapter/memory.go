@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -32,6 +33,11 @@ type Memory struct {
 	maxRooms int
 	index    index
 	recovery *recovery // nil if off
+
+	// order is held while a packet with an offset is put into the queues of its sockets, so that each client gets such
+	// packets in the order of their offsets: otherwise the last one that it has seen might hide an earlier one that it has
+	// not. It is not held while they are sent.
+	order sync.Mutex
 }
 
 var _ Adapter = (*Memory)(nil)
@@ -59,32 +65,45 @@ func NewMemory(ns Namespace, opts *MemoryOptions) *Memory {
 
 // Add implements [Adapter]. A socket that has been removed with RemoveAll is not added again.
 func (a *Memory) Add(s Socket, rooms ...string) error {
+	var few [4]RoomEvent
+	events, err := a.add(few[:0], s, rooms)
+	a.tell(events)
+	return err
+}
+
+// add puts s into rooms and appends what has changed to events.
+func (a *Memory) add(events []RoomEvent, s Socket, rooms []string) ([]RoomEvent, error) {
 	m, id := s.Member(), s.ID()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.has(memberGone) {
+		return events, nil
+	}
+	if !m.has(memberAdded) && len(rooms) > 0 {
+		m.socket = s
+		m.flags.Or(memberAdded)
+		a.index.register(m, id)
+	}
 	var first error
 	for _, room := range rooms {
-		m.mu.Lock()
-		if m.has(memberGone) {
-			m.mu.Unlock()
-			return nil
-		}
-		if !m.has(memberAdded) {
-			m.socket = s
-			m.flags.Or(memberAdded)
-			a.index.register(m, id)
-		}
 		joined, created, err := a.index.addLocked(m, id, room, a.maxRooms)
-		m.mu.Unlock()
 		if err != nil && first == nil {
 			first = err
 		}
 		if created {
-			a.ns.HandleRoomEvent(RoomEvent{Kind: RoomCreated, Room: room})
+			events = append(events, RoomEvent{Kind: RoomCreated, Room: room})
 		}
 		if joined {
-			a.ns.HandleRoomEvent(RoomEvent{Kind: RoomJoined, Room: room, Socket: id})
+			events = append(events, RoomEvent{Kind: RoomJoined, Room: room, Socket: id})
 		}
 	}
-	return first
+	return events, first
+}
+
+func (a *Memory) tell(events []RoomEvent) {
+	for _, e := range events {
+		a.ns.HandleRoomEvent(e)
+	}
 }
 
 // Remove implements [Adapter].
@@ -177,11 +196,42 @@ func (a *Memory) Broadcast(p *parser.Packet, o Options) error {
 	if a.recovery == nil || p.HasID || o.Flags.Volatile {
 		return a.deliver(p, o)
 	}
-	// Clients must get packets in the order of their offsets, or the last one that they have seen would
-	// hide an earlier one that they have not.
-	a.recovery.mu.Lock()
-	defer a.recovery.mu.Unlock()
-	return a.deliver(a.recovery.storeLocked(p, o), o)
+	a.order.Lock()
+	to, err := a.enqueueLocked(a.recovery.store(p, o), o)
+	a.order.Unlock()
+	to.flush()
+	return err
+}
+
+// enqueueLocked puts p into the queues of the sockets that o selects and returns them. a.order is held.
+func (a *Memory) enqueueLocked(p *parser.Packet, o Options) (to *snapshot, err error) {
+	to = snapshots.Get().(*snapshot)
+	a.index.each(o, func(m *Member) bool {
+		if m.socket.Reachable() {
+			to.members = append(to.members, m)
+		}
+		return true
+	})
+	if len(to.members) == 0 {
+		return to, nil
+	}
+	msg, err := a.ns.Encode(p, o.Flags)
+	if err != nil {
+		to.members = to.members[:0]
+		return to, err
+	}
+	for _, m := range to.members {
+		m.socket.Enqueue(p, msg, o.Flags)
+	}
+	return to, nil
+}
+
+// flush has what enqueueLocked has put into queues sent, and releases s.
+func (s *snapshot) flush() {
+	defer s.release()
+	for _, m := range s.members {
+		m.socket.Flush()
+	}
 }
 
 func (a *Memory) deliver(p *parser.Packet, o Options) (err error) {
@@ -335,11 +385,35 @@ func (a *Memory) PersistSession(s *Session) error {
 }
 
 // RestoreSession implements [Adapter].
-func (a *Memory) RestoreSession(_ context.Context, pid, offset string, resume func(*Restored)) error {
-	if a.recovery != nil {
-		a.recovery.restore(pid, offset, resume)
+func (a *Memory) RestoreSession(_ context.Context, pid, offset string) (*Restored, error) {
+	if a.recovery == nil {
+		return nil, nil
 	}
-	return nil
+	s, number, ok := a.recovery.find(pid, offset)
+	if !ok {
+		return nil, nil
+	}
+	resume := func(_ context.Context, socket Socket, open func(iter.Seq[*parser.Packet]) bool) (bool, error) {
+		events, resumed := a.resume(socket, s.Rooms, func() bool {
+			missed, ok := a.recovery.since(number)
+			return ok && open(s.missed(missed))
+		})
+		a.tell(events)
+		return resumed, nil
+	}
+	return &Restored{Session: s.Session, Resume: resume}, nil
+}
+
+// resume calls open while no packet with an offset is put into any queue and, if it returns true, puts s into rooms before
+// the next one is. The caller has to tell of the events.
+func (a *Memory) resume(s Socket, rooms []string, open func() bool) (events []RoomEvent, resumed bool) {
+	a.order.Lock()
+	defer a.order.Unlock()
+	if !open() {
+		return nil, false
+	}
+	events, _ = a.add(nil, s, rooms) // those that fit
+	return events, true
 }
 
 // Close implements [Adapter].

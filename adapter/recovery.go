@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,8 +42,8 @@ type recovery struct {
 	nonce string // tells offsets of this process from those of an earlier one
 
 	mu      sync.Mutex
-	packets []stored // in the order of their numbers, which have no gaps
-	first   uint64   // the number of packets[0]
+	packets []*stored // in the order of their numbers, which have no gaps; what they point to does not change
+	first   uint64    // the number of packets[0]
 	bytes   int
 	byPID   map[string]*lost
 	queue   []*lost // in the order of their deadlines
@@ -50,9 +51,9 @@ type recovery struct {
 	closed  bool
 }
 
-// stored is a packet with those it was for.
+// stored is a packet with the selection of sockets that it was for.
 type stored struct {
-	packet *parser.Packet
+	packet parser.Packet // with its offset as last argument
 	rooms  []string
 	except []string
 	at     time.Time
@@ -87,16 +88,18 @@ func newRecovery(o *RecoveryOptions) *recovery {
 	return r
 }
 
-// storeLocked keeps a copy of p with its offset as last argument, and returns p with it.
-func (r *recovery) storeLocked(p *parser.Packet, o Options) *parser.Packet {
+// store keeps a copy of p with its offset as last argument, and returns p with it.
+func (r *recovery) store(p *parser.Packet, o Options) *parser.Packet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	number := r.first + uint64(len(r.packets))
 	with := WithOffset(p, r.nonce+"."+strconv.FormatUint(number, 36))
 	if r.closed {
 		return with
 	}
-	kept := with.Clone() // the caller's slices are not kept beyond the broadcast
-	s := stored{packet: &kept, rooms: o.Rooms, except: o.Except, at: time.Now(), cost: packetCost + len(kept.Data)}
-	for _, b := range kept.Attachments {
+	// The caller's slices are not kept beyond the broadcast.
+	s := &stored{packet: with.Clone(), rooms: o.Rooms, except: o.Except, at: time.Now(), cost: packetCost + len(with.Data)}
+	for _, b := range s.packet.Attachments {
 		s.cost += len(b)
 	}
 	r.packets = append(r.packets, s)
@@ -110,7 +113,7 @@ func (r *recovery) storeLocked(p *parser.Packet, o Options) *parser.Packet {
 
 func (r *recovery) dropFirstLocked() {
 	r.bytes -= r.packets[0].cost
-	r.packets[0] = stored{}
+	r.packets[0] = nil
 	r.packets = r.packets[1:]
 	r.first++
 }
@@ -158,27 +161,43 @@ func (r *recovery) persist(s *Session) {
 	r.pruneLocked(now)
 }
 
-// restore calls resume with the session, if the client can be given everything that it has missed.
-func (r *recovery) restore(pid, offset string, resume func(*Restored)) {
+// find returns the session with this secret, and the number of the packet that offset stands for, if it is kept.
+func (r *recovery) find(pid, offset string) (s *lost, number uint64, ok bool) {
+	nonce, digits, _ := strings.Cut(offset, ".")
+	number, err := strconv.ParseUint(digits, 36, 64)
+	if nonce != r.nonce || err != nil {
+		return nil, 0, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pruneLocked(time.Now())
-	l := r.byPID[pid]
-	if l == nil {
-		return
+	s = r.byPID[pid]
+	return s, number, s != nil && r.keepsLocked(number)
+}
+
+func (r *recovery) keepsLocked(number uint64) bool {
+	return number >= r.first && number < r.first+uint64(len(r.packets))
+}
+
+// since returns the packets behind the one with this number. ok is false if they are not all kept any more.
+func (r *recovery) since(number uint64) (packets []*stored, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.keepsLocked(number) {
+		return nil, false
 	}
-	nonce, digits, _ := strings.Cut(offset, ".")
-	number, err := strconv.ParseUint(digits, 36, 64)
-	if nonce != r.nonce || err != nil || number < r.first || number >= r.first+uint64(len(r.packets)) {
-		return
-	}
-	restored := Restored{Session: l.Session}
-	for _, s := range r.packets[number-r.first+1:] {
-		if (len(s.rooms) == 0 || intersect(s.rooms, l.Rooms)) && !intersect(s.except, l.Rooms) {
-			restored.Missed = append(restored.Missed, s.packet)
+	return slices.Clone(r.packets[number-r.first+1:]), true
+}
+
+// missed returns those of packets that were for the session.
+func (l *lost) missed(packets []*stored) iter.Seq[*parser.Packet] {
+	return func(yield func(*parser.Packet) bool) {
+		for _, s := range packets {
+			if (len(s.rooms) == 0 || intersect(s.rooms, l.Rooms)) && !intersect(s.except, l.Rooms) && !yield(&s.packet) {
+				return
+			}
 		}
 	}
-	resume(&restored)
 }
 
 func intersect(a, b []string) bool {

@@ -12,9 +12,7 @@ import (
 // keep stores packets named 0 to n-1 for everybody and returns their offsets.
 func keep(r *recovery, n int) (offsets []string) {
 	for i := range n {
-		r.mu.Lock()
-		p := r.storeLocked(&parser.Packet{Type: parser.Event, Data: fmt.Appendf(nil, `["%d"]`, i)}, Options{})
-		r.mu.Unlock()
+		p := r.store(&parser.Packet{Type: parser.Event, Data: fmt.Appendf(nil, `["%d"]`, i)}, Options{})
 		var name, offset string
 		if err := (parser.Args{Data: p.Data}).Bind(&name, &offset); err != nil {
 			panic(err)
@@ -26,8 +24,15 @@ func keep(r *recovery, n int) (offsets []string) {
 
 // missed returns the number of packets that a client gets which resumes behind an offset, or -1.
 func missed(r *recovery, pid, offset string) int {
-	n := -1
-	r.restore(pid, offset, func(found *Restored) { n = len(found.Missed) })
+	l, number, ok := r.find(pid, offset)
+	if !ok {
+		return -1
+	}
+	packets, _ := r.since(number)
+	n := 0
+	for range l.missed(packets) {
+		n++
+	}
 	return n
 }
 

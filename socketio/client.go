@@ -17,6 +17,7 @@ type client struct {
 	session *engineio.Session
 	partial *parser.Decoder // of a packet whose attachments are on their way
 	queue   queue
+	line    atomic.Pointer[line] // nil as long as the order of what is sent is clear
 
 	mu       sync.Mutex
 	first    *Socket       // of those in the order of joining, the ones in middleware included
@@ -260,7 +261,7 @@ func (c *client) disconnectAll() {
 	for _, s := range c.all() {
 		s.end(ServerNamespaceDisconnect, nil)
 	}
-	c.session.Close()
+	c.close()
 	c.end(ForcedServerClose, nil)
 	// The client may have ended before what was queued here.
 	c.schedule()

@@ -35,10 +35,11 @@
 // # Inside
 //
 // An [engineio.Session] hands messages to its client (client.go), which decodes packets and keeps one [Socket] for each
-// namespace that it has joined. What concerns a client's sockets runs on the client's queue (queue.go). Package
+// namespace that it has joined. What concerns a client's sockets runs on the client's queue (queue.go); where the order of
+// what it is sent matters, that is the order of its line (line.go). Package
 // namespace knows which namespaces exist, and package adapter which sockets are in which room.
 //
 // No lock is held while a function of the application or an adapter is called. A client's lock may be held while its
-// session is paused or resumed, and while something is pushed on its queue; those of a queue, of a socket and of a table
-// of handlers are leaves.
+// session is paused or resumed, and while something is pushed on its queue; those of a queue, of a line, of a
+// socket and of a table of handlers are leaves.
 package socketio

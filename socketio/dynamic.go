@@ -163,6 +163,6 @@ func (a *fanOut) Rooms(adapter.Socket) []string         { return nil }
 func (a *fanOut) Recovers() bool                        { return false }
 func (a *fanOut) PersistSession(*adapter.Session) error { return nil }
 func (a *fanOut) Close(context.Context) error           { return nil }
-func (a *fanOut) RestoreSession(context.Context, string, string, func(*adapter.Restored)) error {
-	return nil
+func (a *fanOut) RestoreSession(context.Context, string, string) (*adapter.Restored, error) {
+	return nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime/debug"
 
+	"github.com/myriad-rt/myriad/engineio"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
@@ -31,26 +32,27 @@ func (s *Socket) admit() {
 	middleware := s.ns.middleware.all()
 	pid, offset := s.resumes()
 	if len(middleware) == 0 && pid == "" {
-		s.admitted(nil, nil)
+		s.admitted(nil)
 		return
 	}
 	// Middleware may wait for as long as it wants: sockets of the client in other namespaces go on
 	// meanwhile, and so does the end of its connection.
 	go func() {
-		var restored []string
 		opened, err := false, errInternal
 		defer func() {
-			if err == errInternal && !opened {
+			if err == errInternal {
 				s.client.panicked(s, recover(), debug.Stack())
 			}
 			if !opened {
-				s.client.queue.push(func() { s.admitted(restored, err) })
+				s.client.queue.push(func() { s.admitted(err) })
 			}
 			s.client.schedule()
 		}()
-		if restored, opened = s.restore(pid, offset, len(middleware) > 0); !opened {
-			err = s.runMiddleware(middleware)
+		var refusal error
+		if opened, refusal = s.restore(pid, offset, middleware); !opened && refusal == nil {
+			refusal = s.runMiddleware(middleware)
 		}
+		err = refusal
 	}()
 }
 
@@ -69,10 +71,10 @@ func (s *Socket) runMiddleware(middleware []func(*Socket) error) error {
 	return nil
 }
 
-// admitted runs on the client's queue when middleware has decided. rooms are those of a session that is resumed.
+// admitted runs on the client's queue when middleware has decided.
 //
 // Socket.IO protocol v5, "CONNECT" and "CONNECT_ERROR".
-func (s *Socket) admitted(rooms []string, refusal error) {
+func (s *Socket) admitted(refusal error) {
 	if refusal != nil {
 		there := s.status.move(statePending, stateGone)
 		if there {
@@ -86,41 +88,24 @@ func (s *Socket) admitted(rooms []string, refusal error) {
 		s.ns.release()
 		return
 	}
+	if s.client.session.State() == engineio.StateClosed && s.status.move(statePending, stateGone) {
+		// The session has ended, and s is about to be told. Its client will not hear of a connection.
+		s.client.left(s)
+		s.lose(TransportClose, nil)
+	}
 	// The client hears of nothing before its handlers for connections have returned, unless they wait: by then it
 	// is in the rooms that they put it into, and whoever it tells of its being there will reach it.
 	s.client.cork()
 	defer s.client.uncork()
-	if s.open(rooms) {
-		s.connected()
-	}
-}
-
-// open connects s and tells the client. It does not, and returns false, if the client has gone. If it does, connected has to
-// be called, even if s has been disconnected by then: the client may have sent events, and has to be seen leaving.
-func (s *Socket) open(rooms []string) bool {
-	n := s.ns
-	_ = n.adapter.Add((*member)(s), s.id) // its own room does not count
-	_ = n.adapter.Add((*member)(s), rooms...)
-	opening := &s.client.queue.opening
-	opening.Lock()
-	if !s.status.move(statePending, stateAdmitted) {
-		opening.Unlock()
+	_ = s.ns.adapter.Add((*member)(s), s.id) // its own room does not count
+	connected := s.connect(nil)
+	s.client.flush()
+	if !connected {
 		s.cleanUp()
-		return false
+		return
 	}
-	err := s.write(&parser.Packet{Type: parser.Connect, Namespace: n.name, Data: s.connectData()}, false)
-	if err != nil && !s.Recovered() && s.status.move(stateAdmitted, stateGone) {
-		// The session has ended, which nobody has told s yet. One that is resumed goes on, to be kept again.
-		opening.Unlock()
-		s.client.left(s)
-		s.lose(TransportClose, nil)
-		s.cleanUp()
-		return false
-	}
-	s.status.move(stateAdmitted, stateConnected)
-	opening.Unlock()
 	s.client.joined()
-	return true
+	s.connected()
 }
 
 // connectData is the payload of the CONNECT packet that s is told of its ids by. Clients of
@@ -199,7 +184,7 @@ func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 				s.lose(reason, err)
 				return false // admitted cleans up
 			}
-		case stateAdmitted, stateConnected:
+		case stateConnected:
 			to := stateLeaving
 			switch {
 			case reason == ServerNamespaceDisconnect:

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/myriad-rt/myriad/adapter"
-	"github.com/myriad-rt/myriad/socketio/parser"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // member is a Socket as its adapter sees it.
@@ -21,19 +19,6 @@ func (m *member) ID() string { return m.id }
 func (m *member) Reachable() bool { return (*Socket)(m).reachable() }
 
 func (m *member) Member() *adapter.Member { return &m.record }
-
-func (m *member) Deliver(p *parser.Packet, msg *transport.Message, f adapter.Flags) {
-	s := (*Socket)(m)
-	if s.status.state() == stateAdmitted {
-		s.client.queue.awaitOpening()
-	}
-	if f.Volatile && !s.client.takesVolatile() {
-		return
-	}
-	s.tellOutgoing(p)
-	// The client sees to a failing connection itself.
-	_ = s.client.send(msg)
-}
 
 func (m *member) ExpectAck(id uint64, ack func(Args)) { (*Socket)(m).expect(id, ackWaiter{do: ack}) }
 

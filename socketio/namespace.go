@@ -77,8 +77,7 @@ func (n *space) OnDisconnect(f func(*Socket, DisconnectReason)) { n.disconnect.a
 // event middleware, a *BindError, or a packet of the client that cannot be parsed.
 func (n *space) OnError(f func(*Socket, error)) { n.errors.add(f, f == nil) }
 
-// OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block, nor emit, unless
-// on another goroutine: with recovery, packets may have to wait for the change. If it panics, that is logged.
+// OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block. A panic is logged.
 func (n *space) OnRoomEvent(f func(RoomEvent)) { n.rooms.add(f, f == nil) }
 
 // On registers f for an event of any socket of the namespace. Several handlers for an event are called in the

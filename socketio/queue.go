@@ -19,16 +19,6 @@ type queue struct {
 	bytes   uint32 // estimate of the memory that waiting events take
 	running bool
 	full    bool
-
-	// opening is held while CONNECT is being written for one of the client's sockets.
-	opening sync.Mutex
-}
-
-// awaitOpening returns when no CONNECT is being written.
-func (q *queue) awaitOpening() {
-	q.opening.Lock()
-	//lint:ignore SA2001 what is waited for is the end of the critical section
-	q.opening.Unlock()
 }
 
 const (

@@ -2,9 +2,11 @@ package socketio
 
 import (
 	"context"
+	"iter"
 
 	"github.com/myriad-rt/myriad/adapter"
 	"github.com/myriad-rt/myriad/internal/jsontext"
+	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 // Recovers reports whether clients that lose their connection can resume their session: that is on, and the adapter
@@ -36,45 +38,62 @@ func (s *Socket) resumes() (pid, offset string) {
 	return pid, offset
 }
 
-// restore resumes the session with this secret, if there is one. The packets that the client has missed are
-// sent first. If middleware is to be skipped, s is opened in the same step, so that no packet falls between, and
-// restore reports that there is nothing more to do than to run the client's queue, which calls the handlers. Otherwise
-// it returns the rooms to be joined.
-func (s *Socket) restore(pid, offset string, hasMiddleware bool) (rooms []string, opened bool) {
+// restore resumes the session with this secret, if there is one, and reports whether it has connected s: there is
+// nothing more to do then than to run the client's queue, which calls the handlers. If s is as new, it is to go through
+// middleware. An error is a refusal of middleware, which may want to see such sockets, too.
+func (s *Socket) restore(pid, offset string, middleware []func(*Socket) error) (opened bool, refusal error) {
 	if pid == "" {
-		return nil, false
+		return false, nil
 	}
-	err := s.ns.adapter.RestoreSession(context.Background(), pid, offset, func(r *adapter.Restored) {
-		if s.status.state() != statePending {
-			return
+	r, err := s.ns.adapter.RestoreSession(context.Background(), pid, offset)
+	s.debugRestore(err)
+	if r == nil {
+		return false, nil
+	}
+	fresh := adapter.Session{ID: s.id, PID: s.more().pid}
+	s.assume(&r.Session, true)
+	if s.ns.server.opts.Recovery.RunMiddleware {
+		if refusal = s.runMiddleware(middleware); refusal != nil {
+			return false, refusal
 		}
-		x := s.more()
-		s.id = r.ID
-		x.pid, x.recovered = r.PID, true
-		x.mu.Lock()
-		x.data = r.Data
-		x.mu.Unlock()
-		for _, p := range r.Missed {
-			_ = s.write(p, false)
-		}
-		rooms = r.Rooms
-		if opened = !hasMiddleware || !s.ns.server.opts.Recovery.RunMiddleware; opened {
-			// Whatever the client sends when it hears of its connection is queued behind the handlers for that.
-			open := make(chan bool, 1)
-			s.client.queue.push(func() {
-				if <-open {
-					s.connected()
-				}
-			})
-			defer close(open)
-			open <- s.open(rooms)
-		}
+	}
+	open := make(chan bool, 1)
+	defer close(open)
+	resumed, err := r.Resume(context.Background(), (*member)(s), func(missed iter.Seq[*parser.Packet]) bool {
+		// Whatever the client sends when it hears of its connection is queued behind the handlers for that.
+		s.client.queue.push(func() {
+			if <-open {
+				s.connected()
+			}
+		})
+		return s.connect(missed)
 	})
+	s.debugRestore(err)
+	if !resumed {
+		s.assume(&fresh, false) // unless the client has gone, what it has missed is not kept any more
+		return false, nil
+	}
+	s.client.flush()
+	s.client.joined()
+	open <- true
+	return true, nil
+}
+
+// assume makes s the socket of a session, which is not connected yet.
+func (s *Socket) assume(session *adapter.Session, recovered bool) {
+	x := s.more()
+	s.id = session.ID
+	x.pid, x.recovered = session.PID, recovered
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.data = session.Data
+}
+
+// debugRestore logs an error of the adapter, which tells the operator itself, at a bounded rate.
+func (s *Socket) debugRestore(err error) {
 	if err != nil {
-		// Adapters tell the operator at a bounded rate.
 		s.ns.server.opts.Logger.Debug("session cannot be restored", "namespace", s.ns.name, "err", err)
 	}
-	return rooms, opened
 }
 
 // recoverable reports whether a client may resume a session that ended for this reason.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/myriad-rt/myriad/adapter/redisstreams"
 	"github.com/myriad-rt/myriad/internal/testing/redistest"
 	"github.com/myriad-rt/myriad/socketio"
+	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
 var withPID = regexp.MustCompile(`^40\{"sid":"([^"]+)","pid":"([^"]+)"\}$`)
@@ -44,16 +46,24 @@ func TestRecoveryUnsupported(t *testing.T) {
 	p.want(`42["x"]`)
 }
 
-// slowRestore is an adapter that returns from RestoreSession only when it is told to.
+// slowRestore is an adapter that broadcasts as soon as a session has been resumed, and says so only when it is told to.
 type slowRestore struct {
 	adapter.Adapter
 	hold <-chan struct{}
 }
 
-func (a slowRestore) RestoreSession(ctx context.Context, pid, offset string, resume func(*adapter.Restored)) error {
-	err := a.Adapter.RestoreSession(ctx, pid, offset, resume)
-	<-a.hold
-	return err
+func (a slowRestore) RestoreSession(ctx context.Context, pid, offset string) (*adapter.Restored, error) {
+	r, err := a.Adapter.RestoreSession(ctx, pid, offset)
+	if r != nil {
+		resume := r.Resume
+		r.Resume = func(ctx context.Context, s adapter.Socket, open func(iter.Seq[*parser.Packet]) bool) (bool, error) {
+			resumed, err := resume(ctx, s, open)
+			_ = a.Broadcast(adaptertest.Event("early"), adapter.Options{})
+			<-a.hold
+			return resumed, err
+		}
+	}
+	return r, err
 }
 
 // TestRecoveredClientIsQuick sends an event as soon as the client hears that its session has been resumed, which may be long
@@ -91,7 +101,11 @@ func TestRecoveredClientIsQuick(t *testing.T) {
 	if got := p.read(); got != answer[0] {
 		t.Fatalf("answer to CONNECT: %q, want %q", got, answer[0])
 	}
+	if got := p.read(); !strings.HasPrefix(got, `42["early"`) {
+		t.Errorf("after CONNECT: %q", got)
+	}
 	p.send(`42["echo"]`)
+	release()
 	if got := p.read(); !strings.HasPrefix(got, `42["echo",true`) {
 		t.Errorf("answer to the event: %q", got)
 	}

@@ -13,15 +13,13 @@ import (
 
 // The states of a socket:
 //
-//	pending ──▶ admitted ──▶ connected ──▶ leaving ──▶ gone
-//	   │             └───────────────────────▲          ▲
-//	   └──────────── refused, or client gone ───────────┘
+//	pending ──▶ connected ──▶ leaving ──▶ gone
+//	   └───── refused, or client gone ──────▲
 //
-// While a socket is admitted, CONNECT is being written; broadcasts wait for that, so that nothing
-// precedes it. From leaving on nothing reaches it; its handlers for disconnection are still to be called.
+// A socket is connected from the moment at which CONNECT is in the line of its client. From leaving on nothing reaches it;
+// its handlers for disconnection are still to be called.
 const (
 	statePending uint64 = iota
-	stateAdmitted
 	stateConnected
 	stateLeaving
 	stateGone
@@ -158,13 +156,13 @@ func (s *Socket) Handshake() *Handshake {
 // at which its disconnection has been decided.
 func (s *Socket) Connected() bool {
 	st := s.status.state()
-	return st >= stateAdmitted && st <= stateLeaving
+	return st == stateConnected || st == stateLeaving
 }
 
 // reachable reports whether packets may be sent to the socket.
 func (s *Socket) reachable() bool {
 	st := s.status.state()
-	return st == stateAdmitted || st == stateConnected
+	return st == stateConnected
 }
 
 // Context returns a context that ends when the socket is no longer connected, or will never be; its cause is then a
@@ -244,7 +242,7 @@ func (s *Socket) PrependAny(f func(*Event)) { s.more().handlers.any.prepend(f, f
 func (s *Socket) OffAny() { s.more().handlers.any.clear() }
 
 // OnAnyOutgoing registers f to be called with every event that is sent to this socket, by Emit or a broadcast,
-// but not with acknowledgements. It must not block, nor keep args, nor emit, unless on another goroutine.
+// but not with acknowledgements. It must not block, nor keep args.
 func (s *Socket) OnAnyOutgoing(f func(event string, args Args)) {
 	s.more().outgoing.add(f, f == nil)
 }

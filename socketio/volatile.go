@@ -3,8 +3,6 @@ package socketio
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/myriad-rt/myriad/transport"
 )
 
 // A volatile event is dropped while the client cannot take more: its session is not writable, or its own handler, which
@@ -24,12 +22,11 @@ const (
 	turnSteps = 2
 )
 
-// send sends m, which is not kept unless it is shared.
-func (c *client) send(m *transport.Message) error {
+// beginTurn takes note that the client is sent something.
+func (c *client) beginTurn() {
 	if c.turn.Load() == turnOpen {
 		c.turn.CompareAndSwap(turnOpen, turnSent|c.server.clock.read())
 	}
-	return c.session.Send(m)
 }
 
 // takesVolatile reports whether a volatile event may be sent to the client now.

@@ -19,6 +19,8 @@ type Node struct {
 	Mute atomic.Bool
 	// Kept is the result of Recovery. It must be set before the adapter is created.
 	Kept *adapter.RecoveryOptions
+	// OnRoomEvent, if not nil, is called by HandleRoomEvent, as a function of the application.
+	OnRoomEvent func(adapter.RoomEvent)
 
 	name    string
 	ackID   atomic.Uint64
@@ -72,8 +74,11 @@ func (n *Node) Emits() []string {
 // HandleRoomEvent implements adapter.Namespace.
 func (n *Node) HandleRoomEvent(e adapter.RoomEvent) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.events = append(n.events, e)
+	n.mu.Unlock()
+	if n.OnRoomEvent != nil {
+		n.OnRoomEvent(e)
+	}
 }
 
 // TakeRoomEvents returns the room events since the last call.
@@ -85,9 +90,14 @@ func (n *Node) TakeRoomEvents() []adapter.RoomEvent {
 	return events
 }
 
+// NewSocket returns a socket that is not connected.
+func (n *Node) NewSocket(id string) *Socket {
+	return &Socket{id: id, node: n, acks: map[uint64]func(parser.Args){}}
+}
+
 // Connect returns a connected socket in the room named after it and in others.
 func (n *Node) Connect(id string, rooms ...string) *Socket {
-	s := &Socket{id: id, node: n, acks: map[uint64]func(parser.Args){}}
+	s := n.NewSocket(id)
 	s.connected.Store(true)
 	if err := n.Adapter.Add(s, append([]string{id}, rooms...)...); err != nil {
 		panic(fmt.Sprintf("adaptertest: connecting %s: %v", id, err))
@@ -113,8 +123,12 @@ type Socket struct {
 	// after each answer.
 	Reply   func() parser.Args
 	Replied func()
+	// Sent, if not nil, is called with the text of each packet after it was sent, as a function of the application may be.
+	Sent func(text string)
 
 	mu       sync.Mutex
+	queue    []delivery
+	sending  bool
 	received []string
 	flags    []adapter.Flags
 	attached [][]byte
@@ -130,14 +144,51 @@ func (s *Socket) Reachable() bool { return s.connected.Load() }
 // Member implements adapter.Socket.
 func (s *Socket) Member() *adapter.Member { return &s.member }
 
+// delivery is a packet that was given to Deliver or Enqueue.
+type delivery struct {
+	packet  parser.Packet
+	message *transport.Message
+	flags   adapter.Flags
+}
+
 // Deliver implements adapter.Socket.
 func (s *Socket) Deliver(p *parser.Packet, m *transport.Message, f adapter.Flags) {
-	text, _ := m.Text()
+	s.Enqueue(p, m, f)
+	s.Flush()
+}
+
+// Enqueue implements adapter.Socket.
+func (s *Socket) Enqueue(p *parser.Packet, m *transport.Message, f adapter.Flags) {
 	s.mu.Lock()
-	s.received = append(s.received, string(text))
-	s.flags = append(s.flags, f)
-	s.attached = append(s.attached, m.Binary()...)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, delivery{p.Clone(), m, f})
+}
+
+// Flush implements adapter.Socket.
+func (s *Socket) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sending {
+		return // whoever does so sends the rest, too
+	}
+	s.sending = true
+	for i := 0; i < len(s.queue); i++ {
+		d := s.queue[i]
+		text, _ := d.message.Text()
+		s.received = append(s.received, string(text))
+		s.flags = append(s.flags, d.flags)
+		s.attached = append(s.attached, d.message.Binary()...)
+		s.mu.Unlock()
+		s.sent(&d.packet, string(text))
+		s.mu.Lock()
+	}
+	s.sending, s.queue = false, s.queue[:0]
+}
+
+func (s *Socket) sent(p *parser.Packet, text string) {
+	if s.Sent != nil {
+		s.Sent(text)
+	}
 	if p.HasID && s.Reply != nil {
 		answer, replied := s.Reply(), s.Replied
 		go func() {

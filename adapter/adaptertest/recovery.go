@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +23,9 @@ func RunRecovery(t *testing.T, open func(t *testing.T) adapter.Factory, sizes ..
 		"not to be found": testRecoveryNotFound,
 		"no data":         testRecoveryNoData,
 		"traffic":         testRecoveryTraffic,
+		"one order":       testRecoveryOneOrder,
+		"nested emits":    testRecoveryNestedEmits,
+		"missed at once":  testRecoveryMissedAtOnce,
 	}
 	for _, size := range sizes {
 		for name, test := range tests {
@@ -176,33 +179,54 @@ func (c *cluster) lose(t *testing.T, s *Socket, data any) (pid, offset string) {
 	return pid, offset
 }
 
-// restore returns the session that node i finds and the socket that resumes it.
-func (c *cluster) restore(t *testing.T, i int, pid, offset string) (found *adapter.Restored, s *Socket) {
+// resumed is a session that was resumed, with the packets that its client has missed.
+type resumed struct {
+	adapter.Session
+	missed []*parser.Packet
+	socket *Socket
+}
+
+// resume resumes a session on n. It returns nil if there is none.
+func (n *Node) resume(t *testing.T, pid, offset string) (*resumed, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
-	defer cancel()
-	err := c.nodes[i].Adapter.RestoreSession(ctx, pid, offset, func(r *adapter.Restored) {
-		if found != nil {
-			t.Error("resume is called twice")
+	found, err := n.Adapter.RestoreSession(patient(t), pid, offset)
+	if found == nil || err != nil {
+		return nil, err
+	}
+	r := &resumed{Session: found.Session, socket: n.NewSocket(found.ID)}
+	ok, err := found.Resume(patient(t), r.socket, func(missed iter.Seq[*parser.Packet]) bool {
+		if r.socket.connected.Swap(true) {
+			t.Error("open is called twice")
 		}
-		found, s = r, c.nodes[i].Connect(r.ID, r.Rooms...)
+		r.missed = slices.Collect(missed)
+		return true
 	})
+	if !ok {
+		return nil, err
+	}
+	return r, err
+}
+
+// restore returns what node i finds.
+func (c *cluster) restore(t *testing.T, i int, pid, offset string) *resumed {
+	t.Helper()
+	r, err := c.nodes[i].resume(t, pid, offset)
 	if err != nil {
 		t.Errorf("RestoreSession: %v", err)
 	}
-	return found, s
+	return r
 }
 
 // find restores a session that is stored or about to be stored.
-func (c *cluster) find(t *testing.T, i int, pid, offset string) (found *adapter.Restored, s *Socket) {
+func (c *cluster) find(t *testing.T, i int, pid, offset string) (found *resumed) {
 	t.Helper()
 	Eventually(t, func() string {
-		if found, s = c.restore(t, i, pid, offset); found == nil {
+		if found = c.restore(t, i, pid, offset); found == nil {
 			return fmt.Sprintf("session %q is not found on node %d behind %q", pid, i, offset)
 		}
 		return ""
 	})
-	return found, s
+	return found
 }
 
 func testRecoveryMissed(t *testing.T, c *cluster) {
@@ -241,7 +265,8 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 			want = append(want, fmt.Sprint("binary of ", k))
 		}
 		on := (i + 1) % len(c.nodes)
-		found, again := c.find(t, on, pid, offset)
+		found := c.find(t, on, pid, offset)
+		again := found.socket
 		slices.Sort(found.Rooms)
 		if found.ID != s.id || found.PID != pid || !slices.Equal(found.Rooms, []string{"room", s.id}) {
 			t.Errorf("session: got %+v", found.Session)
@@ -255,7 +280,7 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 			name, offset := split(text)
 			got, last = append(got, name), offset
 		}
-		for _, p := range found.Missed {
+		for _, p := range found.missed {
 			add(string(p.Data))
 			name, _ := split(string(p.Data))
 			if len(p.Attachments) > 0 && (!strings.HasPrefix(name, "binary") || len(p.Attachments[0]) != 2 || p.Attachments[0][1] != 0xff) {
@@ -283,9 +308,10 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 		}
 		again.Disconnect(false)
 		broadcast(t, c.nodes[on], "one more", adapter.Options{})
-		found, again = c.find(t, i, pid, last)
+		found = c.find(t, i, pid, last)
+		again = found.socket
 		Eventually(t, func() string {
-			if n := len(found.Missed) + len(again.Take()); n != 1 {
+			if n := len(found.missed) + len(again.Take()); n != 1 {
 				return fmt.Sprintf("the second time: %d events, want 1", n)
 			}
 			return ""
@@ -303,7 +329,7 @@ func testRecoveryNotFound(t *testing.T, c *cluster) {
 		{pid, ""}, {pid, "x"}, {pid, "-"}, {pid, "+"}, {pid, "0-0"}, {pid, "0"}, {pid, "1" + offset}, {pid, "-" + offset}, {pid, offset + " "},
 		{pid, "$"}, {pid, "99999999999999999999-0"}, {pid, offset + "-0"},
 	} {
-		if found, _ := c.restore(t, last, test[0], test[1]); found != nil {
+		if found := c.restore(t, last, test[0], test[1]); found != nil {
 			t.Errorf("%q: got %+v", test, found)
 		}
 	}
@@ -314,89 +340,8 @@ func testRecoveryNoData(t *testing.T, c *cluster) {
 	pid, offset := c.lose(t, s, nil)
 	last := len(c.nodes) - 1
 	broadcast(t, c.nodes[0], "fence", adapter.Options{})
-	found, _ := c.find(t, last, pid, offset)
+	found := c.find(t, last, pid, offset)
 	if data, err := json.Marshal(found.Data); err != nil || string(data) != "null" && string(data) != "{}" {
 		t.Errorf("data: %s, %v", data, err)
 	}
-}
-
-// testRecoveryTraffic moves a client from node to node while all nodes broadcast. The client receives every event once, and
-// the events of each node in order.
-func testRecoveryTraffic(t *testing.T, c *cluster) {
-	const moves, pid = 20, "secret"
-	s := c.nodes[0].Connect("s")
-	stop := make(chan struct{})
-	counts := make([]int, len(c.nodes))
-	var wg sync.WaitGroup
-	for i, n := range c.nodes {
-		wg.Go(func() {
-			for ; ; counts[i]++ {
-				select {
-				case <-stop:
-					return
-				default:
-					broadcast(t, n, fmt.Sprintf("%d-%d", i, counts[i]), adapter.Options{})
-				}
-			}
-		})
-	}
-	next := make([]int, len(c.nodes))
-	offset := ""
-	got := func(text string) {
-		name, last := split(text)
-		var i, k int
-		if _, err := fmt.Sscanf(name, "%d-%d", &i, &k); err != nil || k != next[i] || last == "" {
-			t.Errorf("got %q, want %d of node %d", text, next[i], i)
-		}
-		next[i], offset = k+1, last
-	}
-	for move := range moves {
-		before := offset
-		Eventually(t, func() string {
-			for _, text := range s.Take() {
-				got(text)
-			}
-			if offset == before {
-				return "no event comes"
-			}
-			return ""
-		})
-		from := s.node.Adapter
-		s.Disconnect(false)
-		for _, text := range s.Take() {
-			got(text)
-		}
-		if err := from.PersistSession(&adapter.Session{ID: "s", PID: pid, Rooms: []string{"s"}}); err != nil {
-			t.Error(err)
-		}
-		n := c.nodes[(move+1)%len(c.nodes)]
-		var resumed *Socket
-		// The session may not be stored yet.
-		Eventually(t, func() string {
-			ctx, cancel := context.WithTimeout(t.Context(), Patience)
-			defer cancel()
-			err := n.Adapter.RestoreSession(ctx, pid, offset, func(r *adapter.Restored) {
-				for _, p := range r.Missed {
-					got(string(p.Data))
-				}
-				resumed = n.Connect(r.ID)
-			})
-			if resumed == nil {
-				return fmt.Sprintf("the session is not restored: %v", err)
-			}
-			return ""
-		})
-		s = resumed
-	}
-	close(stop)
-	wg.Wait()
-	Eventually(t, func() string {
-		for _, text := range s.Take() {
-			got(text)
-		}
-		if !slices.Equal(next, counts) {
-			return fmt.Sprintf("got %d of %d events", next, counts)
-		}
-		return ""
-	})
 }

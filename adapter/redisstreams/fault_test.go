@@ -112,9 +112,8 @@ func TestRestart(t *testing.T) {
 		}
 		return ""
 	})
-	err := f.nodes[0].Adapter.RestoreSession(t.Context(), "pid", "1-0", func(*adapter.Restored) { t.Error("a session is found") })
-	if err == nil {
-		t.Error("RestoreSession returns no error")
+	if found, err := f.nodes[0].Adapter.RestoreSession(t.Context(), "pid", "1-0"); found != nil || err == nil {
+		t.Errorf("RestoreSession: %v, %v, want an error", found, err)
 	}
 	f.server.Run()
 	f.awaitTraffic(t)
@@ -429,9 +428,8 @@ func TestTrimming(t *testing.T) {
 	if ttl, err := client.PTTL(t.Context(), "sio:session:pid").Result(); err != nil || ttl > time.Hour || ttl < 50*time.Minute {
 		t.Errorf("the session stays for %v, %v", ttl, err)
 	}
-	err := n.Adapter.RestoreSession(t.Context(), "pid", offset, func(r *adapter.Restored) { t.Errorf("resumed with %d packets", len(r.Missed)) })
-	if err != nil {
-		t.Error(err)
+	if found, err := n.Adapter.RestoreSession(t.Context(), "pid", offset); found != nil || err != nil {
+		t.Errorf("RestoreSession: %v, %v", found, err)
 	}
 }
 
@@ -450,8 +448,12 @@ func TestRestoredOnce(t *testing.T) {
 	found := 0
 	for range 2 {
 		for _, n := range f.nodes {
-			if err := n.Adapter.RestoreSession(t.Context(), "pid", last[0].ID, func(*adapter.Restored) { found++ }); err != nil {
+			r, err := n.Adapter.RestoreSession(t.Context(), "pid", last[0].ID)
+			if err != nil {
 				t.Error(err)
+			}
+			if r != nil {
+				found++
 			}
 		}
 	}

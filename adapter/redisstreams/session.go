@@ -101,17 +101,13 @@ func isID(s string) bool {
 	})
 }
 
-// RestoreSession implements adapter.Keeper.
-func (b *backend) RestoreSession(ctx context.Context, pid, offset string, resume func(*adapter.Restored)) error {
+// TakeSession implements adapter.Keeper.
+func (b *backend) TakeSession(ctx context.Context, pid, offset string) (*adapter.Session, error) {
 	seen, ok := parsePosition(offset)
 	if !ok || !isID(pid) {
-		return nil
+		return nil, nil
 	}
-	s, err := within(ctx, func() (*adapter.Session, error) { return b.takeSession(ctx, pid, seen) })
-	if s == nil || err != nil {
-		return err
-	}
-	return b.catchUp(ctx, s, seen, resume)
+	return within(ctx, func() (*adapter.Session, error) { return b.takeSession(ctx, pid, seen) })
 }
 
 // within calls f and returns its results, or the cause of ctx if ctx is done first. The Redis client ignores ctx while it
@@ -167,21 +163,20 @@ type missed struct {
 	packet *parser.Packet
 }
 
-// catchUp calls resume with the packets after seen, up to the last handled entry. The client receives later entries as they
-// are handled.
-func (b *backend) catchUp(ctx context.Context, s *adapter.Session, seen position, resume func(*adapter.Restored)) error {
-	if err := b.await(ctx, seen); err != nil {
+// CatchUp implements adapter.Keeper. The client receives entries after the last handled one as they are handled.
+func (b *backend) CatchUp(ctx context.Context, s *adapter.Session, offset string, join func([]*parser.Packet)) error {
+	last, _ := parsePosition(offset) // TakeSession has looked at it
+	if err := b.await(ctx, last); err != nil {
 		return err
 	}
 	var all []missed
-	last := seen
 	for range maxTries {
 		found, end, err := b.missedBetween(ctx, s, last)
 		if err != nil {
 			return err
 		}
 		all, last = append(all, found...), end
-		done, err := b.attempt(ctx, last, func(at position) { resume(&adapter.Restored{Session: *s, Missed: until(all, at)}) })
+		done, err := b.attempt(ctx, last, func(at position) { join(until(all, at)) })
 		if done || err != nil {
 			return err
 		}
