@@ -12,34 +12,34 @@ import (
 )
 
 var (
-	// ErrTimeout is returned with the answers that came in time.
+	// ErrTimeout reports that answers are missing. It is returned together with the answers received in time.
 	ErrTimeout = errors.New("adapter: operation has timed out")
-	// ErrTooManyRooms is returned by Add for a socket that would be in more rooms than allowed.
+	// ErrTooManyRooms is returned by Add if the socket would exceed the maximum number of rooms.
 	ErrTooManyRooms = errors.New("adapter: too many rooms for one socket")
-	// ErrUnsupported is returned for an operation that the adapter has no means for.
+	// ErrUnsupported reports an operation that the adapter does not support.
 	ErrUnsupported = errors.New("adapter: operation not supported")
 )
 
-// Options selects sockets of a namespace and says how to treat them.
+// Options selects sockets of a namespace and holds the flags of an operation.
 type Options struct {
 	// Rooms is the union of rooms to reach, each socket once. Empty means all sockets.
 	Rooms []string
-	// Except is the union of rooms to leave out. The id of a socket is a room, too.
+	// Except is the union of rooms to exclude. The id of a socket is a room, too.
 	Except []string
 	Flags  Flags
 }
 
 // Flags modify a broadcast.
 type Flags struct {
-	// Local keeps the operation on this node.
+	// Local restricts the operation to this node.
 	Local bool
-	// Volatile drops the packet for clients that could not be written to at once.
+	// Volatile drops the packet for clients that cannot receive it immediately.
 	Volatile bool
 	// NoCompress asks transports not to compress the packet.
 	NoCompress bool
 	// ExpectSingleResponse is set by operations on one remote socket.
 	ExpectSingleResponse bool
-	// Timeout bounds the wait for acknowledgements. Zero means that the context alone does.
+	// Timeout limits the wait for acknowledgements. Zero means that only the context limits it.
 	Timeout time.Duration
 }
 
@@ -62,16 +62,15 @@ type Socket interface {
 	Enqueue(p *parser.Packet, m *transport.Message, f Flags)
 	Flush()
 
-	// ExpectAck has ack called with the client's answer to the packet with this id, at most once.
-	// DropAck takes that back.
+	// ExpectAck arranges for ack to be called at most once, with the client's answer to the packet with this id.
+	// DropAck cancels that.
 	ExpectAck(id uint64, ack func(parser.Args))
 	DropAck(id uint64)
 
-	// Describe returns what other nodes are told of the socket, without Rooms.
+	// Describe returns the description of the socket for other nodes, without Rooms.
 	Describe() Description
 
-	// Disconnect takes the socket out of its namespace and, if closeConn is true, closes the client's
-	// connection.
+	// Disconnect disconnects the socket from its namespace and, if closeConn is true, closes the client's connection.
 	Disconnect(closeConn bool)
 }
 
@@ -87,15 +86,14 @@ type Namespace interface {
 	// NextAckID returns a fresh acknowledgement id.
 	NextAckID() uint64
 
-	// HandleServerSideEmit hands over an event, its name first, that another node emitted. ack is nil
-	// if that node wants no answer. It may block.
+	// HandleServerSideEmit handles an event emitted by another node. The first of args is its name. ack is nil if that node
+	// wants no answer. It may block.
 	HandleServerSideEmit(args parser.Args, ack func(parser.Args))
 
-	// Recovery says what is to be kept for clients that come back after they have lost their connection; nil means
-	// nothing. It is the same all the time.
+	// Recovery returns the options for connection state recovery, or nil if it is disabled. The result never changes.
 	Recovery() *RecoveryOptions
 
-	// HandleRoomEvent is told of each change to rooms after it has happened.
+	// HandleRoomEvent is called after each change to rooms.
 	HandleRoomEvent(RoomEvent)
 }
 
@@ -106,7 +104,7 @@ type RoomEvent struct {
 	Socket string // id; empty for RoomCreated and RoomDeleted
 }
 
-// RoomEventKind names a change by the reference's word for it.
+// RoomEventKind is the reference's name for a change to rooms.
 type RoomEventKind string
 
 const (
@@ -116,7 +114,7 @@ const (
 	RoomDeleted RoomEventKind = "delete-room"
 )
 
-// Description is what nodes tell each other of a socket.
+// Description describes a socket to other nodes.
 type Description struct {
 	ID        string          `json:"id"`
 	Handshake json.RawMessage `json:"handshake"`
@@ -124,13 +122,12 @@ type Description struct {
 	Data      json.RawMessage `json:"data"`
 }
 
-// Session is what outlives a connection, so that a client can resume it.
+// Session is the state that a client needs to resume after it has lost its connection.
 type Session struct {
 	ID    string   // the socket's public id
-	PID   string   // the secret with which the client asks for it
-	Rooms []string // with the room named after ID
-	// Data is the socket's data: the value itself, or its JSON as json.RawMessage if it comes from another
-	// node.
+	PID   string   // the secret with which the client requests it
+	Rooms []string // including the room named after ID
+	// Data is the socket's data: the value itself, or its JSON as json.RawMessage if it comes from another node.
 	Data any
 }
 
@@ -157,60 +154,60 @@ type Restored struct {
 // [parser.Packet.Clone] makes one that can be kept. Delivery on this node never waits for other nodes. There is one exception: if packets are kept
 // outside this node for clients that come back, Broadcast waits, for a bounded time, until the packet has an offset.
 type Adapter interface {
-	// Add puts s into rooms; joining twice is harmless. It returns ErrTooManyRooms, having joined
-	// those that fit.
+	// Add adds s to rooms; joining twice is harmless. If s exceeds the maximum number of rooms, Add joins as many as
+	// allowed and returns ErrTooManyRooms.
 	Add(s Socket, rooms ...string) error
-	// Remove takes s out of room. It does nothing if s is not in it.
+	// Remove removes s from room. It does nothing if s is not in it.
 	Remove(s Socket, room string)
-	// RemoveAll takes s out of all rooms and forgets it.
+	// RemoveAll removes s from all rooms and forgets it.
 	RemoveAll(s Socket)
 
 	// Socket returns a socket of this node that has been added.
 	Socket(id string) (Socket, bool)
 	// Rooms returns the rooms of s, in no particular order.
 	Rooms(s Socket) []string
-	// RoomNames returns the rooms of this node, in no particular order, without those that are named after
-	// a socket and hold nobody else.
+	// RoomNames returns the rooms of this node, in no particular order. It omits a room named after a socket if it has no
+	// other member.
 	RoomNames() []string
 	// Each calls f for the sockets of this node that o selects until f returns false.
 	Each(o Options, f func(Socket) bool)
 
 	// Broadcast sends p, an event without acknowledgement, to the sockets that o selects.
 	Broadcast(p *parser.Packet, o Options) error
-	// BroadcastWithAck sends p to the sockets that o selects and waits until each has answered. When ctx or
-	// o.Flags.Timeout ends the wait it returns the answers that came and ErrTimeout or the context's error.
+	// BroadcastWithAck sends p to the sockets that o selects and waits until each has answered. If ctx or
+	// o.Flags.Timeout ends the wait, it returns the answers so far and ErrTimeout or the context's error.
 	BroadcastWithAck(ctx context.Context, p *parser.Packet, o Options) ([]parser.Args, error)
 
 	// FetchSockets describes the sockets that o selects on all nodes.
 	FetchSockets(ctx context.Context, o Options) ([]Description, error)
-	// AddSockets puts the sockets that o selects into rooms.
+	// AddSockets adds the sockets that o selects to rooms.
 	AddSockets(o Options, rooms ...string) error
-	// RemoveSockets takes the sockets that o selects out of rooms.
+	// RemoveSockets removes the sockets that o selects from rooms.
 	RemoveSockets(o Options, rooms ...string) error
 	// DisconnectSockets disconnects the sockets that o selects.
 	DisconnectSockets(o Options, closeConn bool) error
 
-	// ServerSideEmit sends an event, its name first, to the other nodes.
+	// ServerSideEmit sends an event to the other nodes. The first argument is its name.
 	ServerSideEmit(args parser.Args) error
-	// ServerSideEmitWithAck does so and waits for one answer of each. When ctx ends the wait it returns
-	// the answers that came and ErrTimeout.
+	// ServerSideEmitWithAck also waits for one answer of each node. If ctx ends the wait, it returns the answers so far
+	// and ErrTimeout.
 	ServerSideEmitWithAck(ctx context.Context, args parser.Args) ([]parser.Args, error)
-	// ServerCount is the number of nodes, this one included.
+	// ServerCount returns the number of nodes, including this one.
 	ServerCount(ctx context.Context) (int, error)
 
-	// Recovers reports whether sessions can be restored. It is the same all the time. If not, PersistSession and
+	// Recovers reports whether sessions can be restored. The result never changes. If it is false, PersistSession and
 	// RestoreSession do nothing.
 	Recovers() bool
-	// PersistSession keeps s for a client that may come back.
+	// PersistSession stores s for a client that may return.
 	PersistSession(s *Session) error
 	// RestoreSession returns the session with this secret if its client can be sent all packets after offset, and
 	// otherwise nil.
 	RestoreSession(ctx context.Context, pid, offset string) (*Restored, error)
 
-	// Close releases what the adapter holds. The sockets are the namespace's business.
+	// Close releases the resources of the adapter. It does not close sockets.
 	Close(ctx context.Context) error
 }
 
-// Factory makes the adapter of a namespace when the namespace is created. It does not block: an adapter that
-// has to connect somewhere does so in the background, and serves this node meanwhile.
+// Factory creates the adapter of a new namespace. It does not block: an adapter connects in the background and serves this
+// node meanwhile.
 type Factory func(Namespace) Adapter

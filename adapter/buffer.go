@@ -6,8 +6,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// AppendBufferJSON appends the text of v with each attachment written as JSON.stringify of Node.js writes a
-// Buffer: {"type":"Buffer","data":[1,2]}. That is what binary becomes where nodes exchange plain JSON.
+// AppendBufferJSON appends the text of v and encodes each attachment as JSON.stringify of Node.js encodes a Buffer:
+// {"type":"Buffer","data":[1,2]}. Nodes that exchange plain JSON represent binary data in this form.
 func AppendBufferJSON(dst []byte, v parser.Value) []byte {
 	return v.AppendReplaced(dst, func(dst []byte, num int) []byte {
 		dst = append(dst, `{"type":"Buffer","data":[`...)

@@ -15,89 +15,86 @@ import (
 
 // Backend carries messages between the nodes of one namespace. [Cluster] is the rest of an adapter.
 //
-// A message reaches each of the nodes it is for at most once. Messages that one node publishes on one channel arrive in
-// the order in which they were published. A message may be lost: requests have time-outs for that. A backend that can
-// count nodes is a [Counter], and one that keeps broadcasts for clients that come back is a [Keeper].
+// A message reaches each receiving node at most once. Messages published by one node on one channel arrive in order. A
+// message may be lost, so requests have time-outs. A backend that can count nodes also implements [Counter], and a backend
+// that stores broadcasts for returning clients also implements [Keeper].
 type Backend interface {
-	// Start begins to receive, and connects in the background if need be. It does not block. From then on until Close
-	// returns, each message of another node is handed to n.
+	// Start begins to receive. It connects in the background if necessary and does not block. Until Close returns, the
+	// backend passes each message of another node to n.
 	Start(n Node)
 
-	// Encode returns m as Publish sends it. It is called by any number of goroutines at once, does not block, and keeps
-	// nothing of m.
+	// Encode encodes m for Publish. It must be safe for concurrent use, must not block, and must not retain m.
 	Encode(m *Message) (Outgoing, error)
 
-	// Publish sends messages in this order and returns how many were sent. The others are not tried again. It is called
-	// by one goroutine at a time, and may block until ctx ends.
+	// Publish sends messages in order and returns the number of sent messages. The others are not retried. It is called by
+	// one goroutine at a time and may block until ctx is done.
 	Publish(ctx context.Context, batch []Outgoing) (sent int, err error)
 
-	// Close releases what the backend holds. It is called once, after the last Publish has returned or has been given up.
+	// Close releases the resources of the backend. It is called once, after the last Publish has returned or been abandoned.
 	Close(ctx context.Context) error
 }
 
-// Counter is a Backend that knows how many nodes there are. The nodes of any other backend find each other by heartbeats.
+// Counter is a Backend that can count nodes. With other backends, nodes discover each other by heartbeats.
 type Counter interface {
 	Backend
 
-	// ServerCount returns the number of nodes, this one included. It may block until ctx ends.
+	// ServerCount returns the number of nodes, including this one. It may block until ctx is done.
 	ServerCount(ctx context.Context) (int, error)
 }
 
-// Outgoing is a message on its way to a backend.
+// Outgoing is an encoded message for a backend.
 type Outgoing struct {
 	Type    MessageType
-	Channel string // whatever the backend sends it to
+	Channel string // the destination; its meaning depends on the backend
 	Payload []byte // belongs to the Outgoing
 }
 
-// size is what an Outgoing counts in the queue, in bytes.
+// size returns the size of out in the queue, in bytes.
 func (o *Outgoing) size() int { return len(o.Payload) + len(o.Channel) + 64 }
 
 var (
-	// ErrClosed is returned for a request of an adapter that has been closed.
+	// ErrClosed reports a request on a closed adapter.
 	ErrClosed = errors.New("adapter: closed")
-	// ErrQueueFull is returned for a request that the backend is too slow for.
+	// ErrQueueFull reports that the queue of messages to other nodes is full because the backend is too slow.
 	ErrQueueFull = errors.New("adapter: too much is waiting for the other nodes")
 )
 
-// ClusterOptions configure a Cluster. The zero value gives the defaults.
+// ClusterOptions configures a Cluster. The zero value selects the defaults.
 type ClusterOptions struct {
-	// Memory configures the half of the adapter that concerns this node. Nil means its defaults. If
-	// Memory.Recovery is set and the backend does not keep packets, clients can resume their session on the node that
-	// they were on.
+	// Memory configures the local half of the adapter. Nil selects its defaults. If Memory.Recovery is set and the backend
+	// does not store packets, clients can resume their session on their previous node only.
 	Memory *MemoryOptions
 
-	// OffsetTimeout bounds how long an event waits for its offset before sockets of this node are sent it without one,
-	// where the backend keeps packets for clients that come back. Events that are emitted by a hook, while events of other
-	// nodes are being sent, wait that long, too. Zero means 1 s. The reference has no limit.
+	// OffsetTimeout limits the wait of an event for its offset, if the backend stores packets for returning clients. After
+	// that, local sockets receive the event without an offset. Events emitted by a hook during the delivery of other nodes'
+	// events also wait that long. Zero means 1 s. The reference has no limit.
 	OffsetTimeout time.Duration
 
-	// RequestTimeout bounds the wait for other nodes where neither the context nor Flags.Timeout does. Zero means
-	// 5 s. Node.js: requestsTimeout.
+	// RequestTimeout limits the wait for other nodes if neither the context nor Flags.Timeout does. Zero means 5 s. Node.js:
+	// requestsTimeout.
 	RequestTimeout time.Duration
 
-	// MaxQueuedBytes bounds what waits for a slow backend; further messages to other nodes are dropped,
-	// counted and logged. Zero means 16 MiB. The reference has no limit.
+	// MaxQueuedBytes is the maximum size of the messages waiting for a slow backend. Further messages to other nodes are
+	// dropped, counted and logged. Zero means 16 MiB. The reference has no limit.
 	MaxQueuedBytes int
 
-	// MaxPendingBytes bounds what has been received from other nodes and is not handled yet, in all namespaces that the
-	// factory has made; one namespace may take half of it. A backend that has no room waits for a moment, Redis streams
-	// until there is some; then further messages are dropped, counted and logged. Zero means 64 MiB. The reference has no
-	// limit.
+	// MaxPendingBytes is the maximum size of the received but unhandled messages of other nodes, over all namespaces of the
+	// factory. One namespace may use half of it. At the limit, a backend waits for a moment, or indefinitely with Redis
+	// streams; then further messages are dropped, counted and logged. Zero means 64 MiB. The reference has no limit.
 	MaxPendingBytes int
 
-	// Heartbeat, if not nil, finds out by heartbeats which nodes there are.
+	// Heartbeat, if not nil, enables the discovery of nodes by heartbeats.
 	Heartbeat *HeartbeatOptions
 
-	// Logger gets what an operator should know. Nil means slog.Default().
+	// Logger receives messages for the operator. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// HeartbeatOptions say how nodes tell each other that they are there. The zero value gives the defaults.
+// HeartbeatOptions configures heartbeats between nodes. The zero value selects the defaults.
 type HeartbeatOptions struct {
 	// Interval is the time between two heartbeats. Zero means 5 s. Node.js: heartbeatInterval.
 	Interval time.Duration
-	// Timeout is how long a node counts that has not been heard of. Zero means 10 s. Node.js: heartbeatTimeout.
+	// Timeout is the time after which a silent node no longer counts. Zero means 10 s. Node.js: heartbeatTimeout.
 	Timeout time.Duration
 }
 
@@ -132,23 +129,23 @@ func (o *ClusterOptions) withDefaults() ClusterOptions {
 	return c
 }
 
-// Cluster is the adapter of one namespace on a node of a cluster. It speaks the protocol of the reference's
+// Cluster is the adapter of one namespace on a node of a cluster. It implements the protocol of the reference's
 // ClusterAdapter; a [Backend] carries the messages. It is safe for concurrent use.
 //
-// The sockets of this node are served at once, whether the backend works or not. Messages to other nodes wait in a
-// queue, from which one goroutine at a time hands them to the backend while there are any.
+// Local sockets are served at once, even if the backend is down. Messages to other nodes wait in a queue. While the queue is
+// not empty, one goroutine passes them to the backend.
 //
-// Server-side events of other nodes are handled one after the other, in the order in which they came. A handler that
-// waits delays those that follow, but nothing else.
+// Server-side events of other nodes are handled one after the other, in order of arrival. A blocking handler delays later
+// server-side events, but nothing else.
 type Cluster struct {
 	*local
 	ns      Namespace
 	opts    ClusterOptions
 	uid     string
-	tails   [2][]byte // of the messages of this node
+	tails   [2][]byte // the last bytes of this node's messages
 	backend Backend
 	counter Counter // the backend, or nil if nodes are counted by heartbeats
-	keeper  Keeper  // the backend, or nil if it keeps nothing
+	keeper  Keeper  // the backend, or nil if it does not store broadcasts
 	ready   chan struct{}
 	begun   sync.Once // closes ready
 
@@ -158,18 +155,18 @@ type Cluster struct {
 	requests requests
 	nodes    nodes
 	events   serverEvents
-	fetching atomic.Int32 // requests of other nodes that are being answered
+	fetching atomic.Int32 // requests of other nodes being answered
 	closing  atomic.Bool
 	figures  clusterFigures
 	logs     clusterLogs
 }
 
-// local is the half of a Cluster that concerns the sockets of this node.
+// local is the local half of a Cluster.
 type local = Memory
 
 var _ Adapter = (*Cluster)(nil)
 
-// NewCluster returns the adapter of ns over b, which it starts. o may be nil. NewCluster neither blocks nor fails.
+// NewCluster returns an adapter of ns over b and starts b. o may be nil. NewCluster neither blocks nor fails.
 func NewCluster(ns Namespace, o *ClusterOptions, b Backend) *Cluster {
 	c := &Cluster{ns: ns, opts: o.withDefaults(), uid: newUID(), backend: b, ready: make(chan struct{})}
 	c.tails = messageTails(c.uid, ns.Name())
@@ -193,25 +190,25 @@ func NewCluster(ns Namespace, o *ClusterOptions, b Backend) *Cluster {
 	return c
 }
 
-// newUID returns the id of a node or request: 8 random bytes in hexadecimal, as the reference has it.
+// newUID returns the id of a node or request: 8 random bytes in hexadecimal, as in the reference.
 func newUID() string {
 	var raw [8]byte
 	rand.Read(raw[:]) // never fails
 	return hex.EncodeToString(raw[:])
 }
 
-// Ready returns a channel that is closed when the messages of other nodes arrive for the first time. A node that accepts
-// no clients before misses none of the broadcasts to them. The channel stays open as long as the backend cannot be
-// reached, so a wait for it needs a time limit; Close does not close it.
+// Ready returns a channel that is closed when the node can first receive messages of other nodes. If the node accepts no
+// clients before, they miss no broadcasts. The channel stays open while the backend is unreachable, so a wait for it needs a
+// time limit. Close does not close it.
 func (c *Cluster) Ready() <-chan struct{} { return c.ready }
 
-// clusterNamespace is the namespace of a Cluster as its local half sees it.
+// clusterNamespace is the namespace that the local half of a Cluster sees.
 type clusterNamespace struct {
 	Namespace
 	c *Cluster
 }
 
-// Recovery returns nil: clients cannot rely on coming back to the same node. See ClusterOptions.Memory.
+// Recovery returns nil, because clients may return to another node. See ClusterOptions.Memory.
 func (n clusterNamespace) Recovery() *RecoveryOptions { return nil }
 
 func (n clusterNamespace) HandleRoomEvent(e RoomEvent) {
@@ -266,10 +263,10 @@ func (c *Cluster) ServerSideEmit(args parser.Args) error {
 	return nil
 }
 
-// publish sends a message that no caller waits for. Errors are counted and logged.
+// publish sends a message without reporting errors to the caller. Errors are counted and logged.
 func (c *Cluster) publish(m *Message) { _ = c.send(m) }
 
-// send queues m for the backend. It returns ErrQueueFull, ErrClosed or an error of the encoding.
+// send queues m for the backend. It returns ErrQueueFull, ErrClosed or an encoding error.
 func (c *Cluster) send(m *Message) error {
 	out, err := c.encode(m)
 	if err != nil {
@@ -278,7 +275,7 @@ func (c *Cluster) send(m *Message) error {
 	return c.enqueue(out)
 }
 
-// encode counts and logs errors.
+// encode encodes m. It counts and logs errors.
 func (c *Cluster) encode(m *Message) (Outgoing, error) {
 	m.UID, m.Namespace = c.uid, c.ns.Name()
 	out, err := c.backend.Encode(m)
@@ -300,15 +297,15 @@ func (c *Cluster) enqueue(out Outgoing) error {
 }
 
 const (
-	// closeTimeout bounds Close where its context does not.
+	// closeTimeout limits Close if its context has no deadline.
 	closeTimeout = 5 * time.Second
 	// closeGrace is what Close may take when its context has ended, or is about to: what clients that have fallen silent
 	// have used up is not to be missing for what other nodes are sent, and for the farewell, without which they wait.
 	closeGrace = 500 * time.Millisecond
 )
 
-// Close implements [Adapter]. It waits until the backend has taken what is queued, or ctx ends; for that, half a second
-// is left in any case. Requests that wait for other nodes return ErrClosed.
+// Close implements [Adapter]. It waits until the backend has accepted the queued messages or ctx is done, but always allows
+// half a second for that. Requests that wait for other nodes return ErrClosed.
 func (c *Cluster) Close(ctx context.Context) error {
 	if c.closing.Swap(true) {
 		return nil
@@ -326,7 +323,7 @@ func (c *Cluster) Close(ctx context.Context) error {
 	return errors.Join(err, c.backend.Close(ctx), c.local.Close(ctx))
 }
 
-// closeContext returns the context of what a Close that is given ctx does.
+// closeContext returns the context for the work of Close(ctx).
 func closeContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, ok := ctx.Deadline()
 	switch {

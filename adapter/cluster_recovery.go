@@ -17,7 +17,7 @@ import (
 type Keeper interface {
 	Backend
 
-	// PersistSession is that of Adapter.
+	// PersistSession is like Adapter.PersistSession.
 	PersistSession(*Session) error
 	// TakeSession returns the session with this secret, which is not kept any more then, if the client can be sent all
 	// packets after offset, and otherwise nil.
@@ -27,7 +27,7 @@ type Keeper interface {
 	CatchUp(ctx context.Context, s *Session, offset string, join func(missed []*parser.Packet)) error
 }
 
-// Recovery returns what a Keeper is to keep; nil means nothing.
+// Recovery returns the options for a Keeper, or nil if it need not store anything.
 func (n Node) Recovery() *RecoveryOptions {
 	if n.c.keeper == nil {
 		return nil
@@ -146,7 +146,7 @@ func (c *Cluster) enqueueKept(p *parser.Packet, o Options, offset string) (to *s
 	return c.local.enqueueLocked(p, o)
 }
 
-// Returning reports that a Keeper begins to hand over what it keeps, or cannot at present.
+// Returning reports whether a Keeper currently delivers the broadcasts that it stores.
 func (n Node) Returning(on bool) {
 	k := &n.c.kept
 	if !on {

@@ -10,14 +10,14 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// TimeoutError is returned with the answers that came when some nodes have not answered in time. It is an
+// TimeoutError reports that some nodes have not answered in time. It is returned together with the answers received and wraps
 // ErrTimeout.
 type TimeoutError struct {
 	Received int // answers of other nodes
 	Expected int
 }
 
-// Error implements error. The text is the reference's, behind the package.
+// Error implements error. The text is the reference's, after the name of the package.
 func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("adapter: timeout reached: only %d responses received out of %d", e.Received, e.Expected)
 }
@@ -25,7 +25,7 @@ func (e *TimeoutError) Error() string {
 // Unwrap returns ErrTimeout.
 func (e *TimeoutError) Unwrap() error { return ErrTimeout }
 
-// requests are those of this node that wait for answers.
+// requests holds the requests of this node that wait for answers.
 type requests struct {
 	mu     sync.Mutex
 	byID   map[string]*request
@@ -105,13 +105,13 @@ func (r *requests) updateLocked(q *request, change func(q *request)) {
 	}
 }
 
-// answered takes note that a node has answered.
+// answered records that a node has answered.
 func (q *request) answered(uid string) {
 	q.received++
 	delete(q.missing, uid)
 }
 
-// nodeGone takes note that nothing more is to be expected of a node.
+// nodeGone records that a node will not answer any more.
 func (r *requests) nodeGone(uid string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (c *Cluster) ask(ctx context.Context, m *Message) (*request, error) {
 	return q, err
 }
 
-// FetchSockets implements [Adapter]. With an error it returns the sockets that are known.
+// FetchSockets implements [Adapter]. Together with an error, it returns the sockets found so far.
 func (c *Cluster) FetchSockets(ctx context.Context, o Options) ([]Description, error) {
 	found, err := c.local.FetchSockets(ctx, o)
 	if err != nil || o.Flags.Local {

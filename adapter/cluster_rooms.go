@@ -5,20 +5,20 @@ import (
 	"unicode/utf16"
 )
 
-// SubscriptionMode says which rooms have a channel of their own, where a backend has such channels. Nodes must agree
-// on it.
+// SubscriptionMode selects the rooms that have their own channel, for backends with such channels. It must be the same on
+// all nodes.
 type SubscriptionMode string
 
 const (
-	// Dynamic gives a channel to each room, except those that are named after a socket.
+	// Dynamic uses a channel for each room, except rooms named after a socket.
 	Dynamic SubscriptionMode = "dynamic"
-	// DynamicPrivate gives a channel to each room.
+	// DynamicPrivate uses a channel for each room.
 	DynamicPrivate SubscriptionMode = "dynamic-private"
-	// Static gives no channels to rooms: each node gets everything.
+	// Static uses no channels for rooms: every node receives every message.
 	Static SubscriptionMode = "static"
 )
 
-// WithDefault returns m, or Dynamic if it is "". It panics if m is none of the modes.
+// WithDefault returns m, or Dynamic if m is "". It panics if m is unknown.
 func (m SubscriptionMode) WithDefault() SubscriptionMode {
 	switch m {
 	case "":
@@ -29,8 +29,8 @@ func (m SubscriptionMode) WithDefault() SubscriptionMode {
 	panic("adapter: unknown subscription mode " + string(m))
 }
 
-// HasChannel reports whether broadcasts to this one room are sent on a channel of its own. With Dynamic, a name that may
-// be that of a socket counts as one.
+// HasChannel reports whether broadcasts to room use the room's own channel. With Dynamic, the result is false for every name
+// that looks like the id of a socket.
 func (m SubscriptionMode) HasChannel(room string) bool {
 	return m == DynamicPrivate || m == Dynamic && !looksLikeSocket(room)
 }
@@ -44,9 +44,9 @@ func looksLikeSocket(room string) bool {
 	return len(utf16.Encode([]rune(room))) == length
 }
 
-// SubscribeRooms has the backend follow the rooms of this node: subscribe and unsubscribe are called when a room that
-// has a channel comes or goes, and unsubscribe for all that are left before Backend.Close. They must not block, and are
-// not called at the same time. Start calls SubscribeRooms, at most once.
+// SubscribeRooms keeps subscriptions in line with the rooms of this node. It calls subscribe and unsubscribe when a room with
+// a channel is created or deleted, and unsubscribe for all remaining rooms before Backend.Close. The functions must not
+// block, and are never called concurrently. Start calls SubscribeRooms, at most once.
 func (n Node) SubscribeRooms(mode SubscriptionMode, subscribe func(room string), unsubscribe func(rooms ...string)) {
 	if mode == Static {
 		return
@@ -56,8 +56,7 @@ func (n Node) SubscribeRooms(mode SubscriptionMode, subscribe func(room string),
 	}
 }
 
-// roomChannels keeps the subscriptions of a node to the channels of rooms in line with its rooms. The zero value does
-// nothing.
+// roomChannels keeps the subscriptions of a node in line with its rooms. The zero value does nothing.
 type roomChannels struct {
 	local       *Memory
 	mode        SubscriptionMode
@@ -68,7 +67,7 @@ type roomChannels struct {
 	subscribed map[string]struct{}
 }
 
-// update is called after a room has come or gone. Calls for one room may be out of order.
+// update is called after a room has been created or deleted. Calls for one room may be out of order.
 func (r *roomChannels) update(room string) {
 	if r.local == nil {
 		return
@@ -87,7 +86,7 @@ func (r *roomChannels) update(room string) {
 	}
 }
 
-// wants reports whether the channel of a room is to be subscribed to.
+// wants reports whether a subscription to the channel of room is needed.
 func (r *roomChannels) wants(room string) bool {
 	if r.mode == Dynamic {
 		if _, isSocket := r.local.Socket(room); isSocket {
@@ -97,7 +96,7 @@ func (r *roomChannels) wants(room string) bool {
 	return r.local.hasRoom(room)
 }
 
-// close unsubscribes from all rooms for good.
+// close unsubscribes from all rooms permanently.
 func (r *roomChannels) close() {
 	if r.local == nil {
 		return

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ClusterStats are figures of a Cluster since it was made.
+// ClusterStats holds counters of a Cluster since its creation and its current state.
 type ClusterStats struct {
 	UID string // by which other nodes know this one; a new one each time
 
@@ -26,7 +26,7 @@ type clusterFigures struct {
 	published, failed, dropped, received, malformed, lost atomic.Uint64
 }
 
-// Stats returns the present figures.
+// Stats returns the current figures.
 func (c *Cluster) Stats() ClusterStats {
 	f := &c.figures
 	return ClusterStats{

@@ -1,23 +1,23 @@
 // Package adapter decides which sockets of a namespace a packet reaches.
 //
-// An [Adapter] keeps the rooms of one namespace and carries what concerns all of its sockets, on
-// this node and on others: broadcasts, joins, disconnections, requests between nodes. [Memory] is
-// the adapter of a server that stands alone, and the local half of every adapter for a cluster.
+// An [Adapter] keeps the rooms of one namespace and performs the operations on all of its sockets, on this node and on
+// other nodes: broadcasts, joins, disconnections, requests between nodes. [Memory] is the adapter of a single server and the
+// local half of every cluster adapter.
 //
-// The adapter sees sockets through [Socket] and its namespace through [Namespace]; it knows ids, rooms
-// and packets, and nothing of events, handlers or transports.
+// An adapter accesses sockets through [Socket] and its namespace through [Namespace]. It deals with ids, rooms and packets,
+// but not with events, handlers or transports.
 //
 // # Clusters
 //
-// [Cluster] is the adapter of a node among others. It speaks the protocol of the reference's ClusterAdapter over
-// a [Backend], which carries bytes and hands what it receives to a [Node]. A [Message] is what nodes send each other. The
-// arguments of events are not decoded on the way: JSON inside a server becomes JSON between nodes or, if there are
-// attachments, MessagePack, and back.
+// [Cluster] is the adapter of a node in a cluster. It implements the protocol of the reference's ClusterAdapter over a
+// [Backend], which carries bytes and passes received messages to a [Node]. Nodes exchange values of type [Message]. The
+// arguments of events are not decoded on the way: JSON inside a server becomes JSON between nodes or, with attachments,
+// MessagePack, and back.
 //
-// Operations on the sockets of this node are done at once. Messages to other nodes wait in a queue of bounded size and
-// reach each node at most once; those of one node arrive in the order in which they were sent, as far as the backend
-// keeps it. Requests to other nodes return the answers that came when their time is over. [Cluster.Stats] counts what was
-// lost, and the log reports it at a bounded rate. Messages of other nodes are treated as hostile input.
+// Operations on local sockets take effect at once. Messages to other nodes wait in a bounded queue and reach each node at
+// most once. Messages of one node arrive in order if the backend preserves it. When their time is over, requests to other
+// nodes return the answers received so far. [Cluster.Stats] counts losses, and the log reports them at a bounded rate.
+// Messages of other nodes are treated as hostile input.
 //
 // # Locks
 //

@@ -11,7 +11,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// MemoryOptions configure a Memory. The zero value gives the defaults.
+// MemoryOptions configures a Memory. The zero value selects the defaults.
 type MemoryOptions struct {
 	// MaxRoomsPerSocket bounds the rooms that one socket is in, beside the one that is named after it.
 	// Zero means 10,000; negative means no bound.
@@ -24,10 +24,10 @@ type MemoryOptions struct {
 
 const defaultMaxRooms = 10_000
 
-// Memory is the adapter of a server that stands alone. It is safe for concurrent use.
+// Memory is the adapter of a single server. It is safe for concurrent use.
 //
-// Joining, leaving and membership take the same time however many rooms or sockets there are. An empty room
-// leaves nothing behind. A broadcast is encoded once, and no lock is held while it is written.
+// Joining, leaving and testing for membership take constant time. An empty room uses no memory. A broadcast is encoded once,
+// and no lock is held while it is written.
 type Memory struct {
 	ns       Namespace
 	maxRooms int
@@ -42,7 +42,7 @@ type Memory struct {
 
 var _ Adapter = (*Memory)(nil)
 
-// NewMemory returns the adapter of ns. It does not fail.
+// NewMemory returns an adapter of ns. opts may be nil.
 func NewMemory(ns Namespace, opts *MemoryOptions) *Memory {
 	a := &Memory{ns: ns, maxRooms: defaultMaxRooms}
 	if opts != nil {
@@ -365,7 +365,7 @@ func (a *Memory) DisconnectSockets(o Options, closeConn bool) error {
 // ServerSideEmit implements [Adapter]. There are no other nodes, so it does nothing.
 func (a *Memory) ServerSideEmit(parser.Args) error { return nil }
 
-// ServerSideEmitWithAck implements [Adapter]. There are no other nodes, so nobody answers.
+// ServerSideEmitWithAck implements [Adapter]. There are no other nodes, so it returns no answers.
 func (a *Memory) ServerSideEmitWithAck(context.Context, parser.Args) ([]parser.Args, error) {
 	return []parser.Args{}, nil
 }

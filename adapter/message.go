@@ -14,7 +14,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// MessageType says what a Message is, by the reference's number.
+// MessageType is the type of a Message. The values are the reference's.
 type MessageType uint8
 
 const (
@@ -33,7 +33,7 @@ const (
 	MessageAdapterClose
 )
 
-// IsResponse reports whether messages of this type answer a request of one node, to which they are addressed.
+// IsResponse reports whether messages of this type answer a request. They are addressed to the requesting node.
 func (t MessageType) IsResponse() bool {
 	switch t {
 	case MessageFetchSocketsResponse, MessageServerSideEmitResponse, MessageBroadcastClientCount, MessageBroadcastAck:
@@ -42,62 +42,61 @@ func (t MessageType) IsResponse() bool {
 	return false
 }
 
-// Message is what the nodes of a cluster tell each other, about one namespace.
+// Message is a message between the nodes of a cluster. It concerns one namespace.
 type Message struct {
 	Type MessageType
-	// UID is the sending node. Emitters, which are no nodes, have EmitterUID; a sender of which nothing is known
-	// has none.
+	// UID identifies the sending node. It is EmitterUID for emitters, which are not nodes, and empty for an unknown
+	// sender.
 	UID string
-	// Namespace is the name with its leading slash; empty if the sender did not say it.
+	// Namespace is the name with its leading slash, or empty if the sender omitted it.
 	Namespace string
-	// To is the node that a response is for. It is not part of the encoding.
+	// To is the receiving node of a response. It is not part of the encoding.
 	To string
-	// Offset is where a Keeper keeps the message. It is not part of the encoding.
+	// Offset is the position of the message in a Keeper. It is not part of the encoding.
 	Offset string
 
-	// RequestID ties requests and responses. A broadcast or server-side event that has none wants no answer.
+	// RequestID links requests and responses. A broadcast or server-side event without one expects no answer.
 	RequestID string
-	// Options are those of a broadcast and of everything that selects sockets.
+	// Options selects sockets, for all messages that concern sockets.
 	Options Options
 	// Value is the event of a MessageBroadcast or MessageServerSideEmit, an array that its name begins, and the
 	// answer in a MessageServerSideEmitResponse or MessageBroadcastAck, where it may be the zero Value.
 	Value parser.Value
-	// Rooms are to be joined or left.
+	// Rooms lists the rooms to join or leave.
 	Rooms []string
-	// CloseConn says that the connections of the clients are to be closed, too.
+	// CloseConn requests that a MessageDisconnectSockets also closes the clients' connections.
 	CloseConn bool
-	// Sockets is what a MessageFetchSocketsResponse reports.
+	// Sockets is the content of a MessageFetchSocketsResponse.
 	Sockets []Description
-	// ClientCount is the number of clients that a node has asked for an acknowledgement.
+	// ClientCount is the number of clients asked for an acknowledgement, in a MessageBroadcastClientCount.
 	ClientCount int
 }
 
-// EmitterUID is the sender of messages of processes that emit without being nodes.
+// EmitterUID is the UID in messages of emitters, which are not nodes.
 const EmitterUID = "emitter"
 
-// Limits for what other nodes send.
+// Limits for messages of other nodes.
 const (
-	// MaxMessageBytes is the size of the longest message that DecodeMessage and DecodeValue accept.
+	// MaxMessageBytes is the maximum size in bytes of a message that DecodeMessage and DecodeValue accept.
 	MaxMessageBytes = 64 << 20
 	// maxMessageAttachments bounds the binary values of a message, each of which costs more here than there.
 	maxMessageAttachments = 10_000
 )
 
-// Errors of Decode. They are wrapped with what was wrong.
+// Errors of decoding. They are wrapped with details.
 var (
-	// ErrMalformed is returned for what is not a message.
+	// ErrMalformed reports data that is not a valid message.
 	ErrMalformed = errors.New("adapter: malformed message")
-	// ErrUnknownType is returned for a message of a type that is not known here, as later versions may send.
+	// ErrUnknownType reports a message of an unknown type. Later versions may send such messages.
 	ErrUnknownType = errors.New("adapter: unknown type of message")
 )
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
-// IsBinary reports whether m contains binary data. JSON has no means for that.
+// IsBinary reports whether m contains binary data, which JSON cannot represent.
 func (m *Message) IsBinary() bool { return len(m.Value.Attachments) > 0 }
 
-// Append appends m to dst as nodes exchange it: as JSON, or as MessagePack if it contains binary data. The first byte
-// of JSON is "{".
+// Append appends the encoding of m to dst: JSON, or MessagePack if m contains binary data. The first byte of JSON is "{".
 func (m *Message) Append(dst []byte) []byte {
 	if m.IsBinary() {
 		return m.AppendMessagePack(dst)
@@ -105,7 +104,7 @@ func (m *Message) Append(dst []byte) []byte {
 	return m.appendJSON(dst)
 }
 
-// AppendMessagePack appends m as MessagePack, whatever it contains.
+// AppendMessagePack appends m as MessagePack, even if it contains no binary data.
 func (m *Message) AppendMessagePack(dst []byte) []byte {
 	return parser.AppendMessagePack(dst, parser.Value{Data: m.appendJSON(nil), Attachments: m.Value.Attachments})
 }
@@ -188,7 +187,7 @@ func trimComma(b []byte) []byte {
 	return b
 }
 
-// AppendJSON appends o as other nodes read it. Local is not part of that: what is local is not sent.
+// AppendJSON appends the encoding of o for other nodes. It omits Local, because local operations are not sent.
 func (o *Options) AppendJSON(dst []byte) []byte {
 	dst = o.AppendSelection(dst)
 	dst = append(dst[:len(dst)-1], `,"flags":{`...)
@@ -217,7 +216,7 @@ func (o *Options) AppendSelection(dst []byte) []byte {
 // milliseconds rounds up, so that a timeout remains one.
 func milliseconds(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
-// AppendDescriptions appends an array of sockets.
+// AppendDescriptions appends a JSON array that describes sockets.
 func AppendDescriptions(dst []byte, sockets []Description) []byte {
 	dst = append(dst, '[')
 	for i, d := range sockets {
@@ -240,8 +239,8 @@ func appendObject(dst []byte, text json.RawMessage) []byte {
 	return append(dst, text...)
 }
 
-// DecodeMessage decodes what Append, or another implementation of the protocol, has encoded. The result may share
-// memory with b, which must not change any more. An error is ErrMalformed or ErrUnknownType, wrapped.
+// DecodeMessage decodes a message encoded by Append or by another implementation of the protocol. The result may share memory
+// with b, which must not change afterwards. Errors wrap ErrMalformed or ErrUnknownType.
 func DecodeMessage(b []byte) (*Message, error) {
 	v, err := DecodeValue(b)
 	if err != nil {
@@ -279,8 +278,8 @@ func DecodeMessage(b []byte) (*Message, error) {
 	return m, m.DecodeData(data)
 }
 
-// DecodeValue returns the one value that b is: JSON if its first byte is that of an object, and otherwise
-// MessagePack. The result may share memory with b. An error is ErrMalformed, wrapped.
+// DecodeValue decodes the single value in b: JSON if b begins with "{", or else MessagePack. The result may share memory with
+// b. Errors wrap ErrMalformed.
 func DecodeValue(b []byte) (parser.Value, error) {
 	if len(b) > MaxMessageBytes {
 		return parser.Value{}, malformed("too long")
@@ -323,8 +322,8 @@ func countBinary(b []byte) error {
 	return nil
 }
 
-// DecodeData decodes what AppendData has encoded, of a message whose type is known already. The result may share
-// memory with data. An error is ErrMalformed or ErrUnknownType, wrapped.
+// DecodeData decodes data encoded by AppendData into m, whose Type must be set. The result may share memory with data. Errors
+// wrap ErrMalformed or ErrUnknownType.
 func (m *Message) DecodeData(data parser.Value) error {
 	if m.Type == 0 || m.Type > MessageAdapterClose {
 		return fmt.Errorf("%w: %d", ErrUnknownType, m.Type)
@@ -430,7 +429,7 @@ func IsEvent(data []byte) bool {
 	return ok && !parser.ReservedEvent(string(name))
 }
 
-// OwnValue returns v with the attachments that it refers to and no others.
+// OwnValue returns v with only those attachments that it refers to.
 func OwnValue(v parser.Value) (parser.Value, error) {
 	if len(v.Attachments) == 0 || v.Data == nil {
 		return parser.Value{Data: v.Data}, nil
@@ -452,8 +451,7 @@ func readObject(text []byte) (r jsontext.Reader, ok bool) {
 	return jsontext.Read(text, '{')
 }
 
-// DecodeOptions decodes what Options.AppendJSON or AppendSelection has encoded. Flags that are not known are
-// ignored.
+// DecodeOptions decodes options encoded by Options.AppendJSON or Options.AppendSelection. Unknown flags are ignored.
 func DecodeOptions(text []byte) (o Options, ok bool) {
 	r, ok := readObject(text)
 	for ok {

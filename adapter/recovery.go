@@ -12,11 +12,11 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// RecoveryOptions say how long, and how much, is kept for clients that have lost their connection. The
-// zero value gives the defaults. The bounds on bytes and sessions are those of a node's own memory: adapters that keep
-// sessions and packets elsewhere have bounds of their own.
+// RecoveryOptions limits the state kept for clients that have lost their connection. The zero value selects the defaults. The
+// limits on bytes and sessions apply to a node's memory; adapters that store sessions and packets elsewhere have other
+// limits.
 type RecoveryOptions struct {
-	// MaxDisconnection is how long sessions and packets are kept. Zero means two minutes. Node.js:
+	// MaxDisconnection is the time for which sessions and packets are kept. Zero means two minutes. Node.js:
 	// connectionStateRecovery.maxDisconnectionDuration.
 	MaxDisconnection time.Duration
 	// MaxBytes bounds the payload bytes of the packets that are kept for one namespace; the oldest go first. Zero

@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// record is a backend that keeps what was sent.
+// record is a backend that records messages.
 type record struct {
 	mu   sync.Mutex
 	sent []adapter.Message
