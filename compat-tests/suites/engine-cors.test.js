@@ -191,8 +191,8 @@ describe('E CORS', { concurrency: 8 }, () => {
       [400, await app.get({ query: { transport: 'unknown' }, ...from(page) })],
       [400, await app.get({ query: { EIO: '3' }, ...from(page) })],
       [400, await app.post('', from(page))],
-      [413, await session.post('4'.repeat(101))],
       [500, await app.request({ method: 'PUT', query: { sid: session.sid }, ...from(page) })],
+      [413, await session.post('4'.repeat(101))], // ends the session and the connection
     ];
     for (const [status, res] of replies) {
       assert.equal(res.status, status);

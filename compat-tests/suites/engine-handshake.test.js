@@ -273,8 +273,8 @@ describe('D headers and cookie', { concurrency: 8 }, () => {
   test('D26 the size limit holds with a middleware installed', async (t) => {
     const app = await createApp(t, { ...echo, engineMiddlewares: [{ delay: 10 }], options: { maxHttpBufferSize: 100 } });
     const session = await app.polling();
-    assert.equal((await session.post('4'.repeat(101))).status, 413);
     assert.equal((await session.post('4'.repeat(100))).status, 200);
+    assert.equal((await session.post('4'.repeat(101))).status, 413);
   });
 
   test('D27 error responses carry no cookie', async (t) => {
