@@ -148,11 +148,11 @@ type Restored struct {
 
 // Adapter keeps the rooms of one namespace and reaches its sockets on all nodes.
 //
-// All methods are safe for concurrent use. Methods without a context do not wait for other nodes or for
-// the network: what they ask of other nodes happens soon after, at most once; the error they return concerns
-// this node alone. Packets, and all that they refer to, are valid until the method returns that they are given to;
-// [parser.Packet.Clone] makes one that can be kept. Delivery on this node never waits for other nodes. There is one exception: if packets are kept
-// outside this node for clients that come back, Broadcast waits, for a bounded time, until the packet has an offset.
+// All methods are safe for concurrent use. Methods without a context do not wait for other nodes or for the network: other
+// nodes perform the operation soon after, at most once, and the returned error concerns this node only. A packet and its
+// data need to be valid only until the method returns; [parser.Packet.Clone] makes a copy to keep. Delivery on this node
+// never waits for other nodes, with one exception: if packets are stored outside this node for returning clients, Broadcast
+// waits for a limited time until the packet has an offset.
 type Adapter interface {
 	// Add adds s to rooms; joining twice is harmless. If s exceeds the maximum number of rooms, Add joins as many as
 	// allowed and returns ErrTooManyRooms.

@@ -115,7 +115,7 @@ func (k *kept) take(payload string) *returning {
 	return nil
 }
 
-// stop ends all waits, and lets nobody wait until broadcasts come back again.
+// stop ends all waits. Until broadcasts return again, no broadcast waits.
 func (k *kept) stop() {
 	k.mu.Lock()
 	waiting := k.waiting

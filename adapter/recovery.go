@@ -19,10 +19,10 @@ type RecoveryOptions struct {
 	// MaxDisconnection is the time for which sessions and packets are kept. Zero means two minutes. Node.js:
 	// connectionStateRecovery.maxDisconnectionDuration.
 	MaxDisconnection time.Duration
-	// MaxBytes bounds the payload bytes of the packets that are kept for one namespace; the oldest go first. Zero
+	// MaxBytes limits the payload bytes of the stored packets of one namespace; the oldest are dropped first. Zero
 	// means 64 MiB. The reference has no limit.
 	MaxBytes int
-	// MaxSessions bounds the sessions that are kept for one namespace; those that were lost first go first.
+	// MaxSessions limits the stored sessions of one namespace; the oldest are dropped first.
 	// Zero means 1,000,000. The reference has no limit.
 	MaxSessions int
 }
@@ -36,7 +36,7 @@ const (
 	packetCost = 256
 )
 
-// recovery is the memory of a namespace for clients that come back.
+// recovery stores packets and sessions of a namespace for returning clients.
 type recovery struct {
 	opts  RecoveryOptions
 	nonce string // tells offsets of this process from those of an earlier one

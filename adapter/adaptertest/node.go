@@ -169,7 +169,7 @@ func (s *Socket) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sending {
-		return // whoever does so sends the rest, too
+		return // the goroutine that sends also sends the rest
 	}
 	s.sending = true
 	for i := 0; i < len(s.queue); i++ {

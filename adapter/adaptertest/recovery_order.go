@@ -14,8 +14,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// testRecoveryTraffic has a client go from node to node while all nodes broadcast: it gets every event once, those of
-// each node in order.
+// testRecoveryTraffic moves a client from node to node while all nodes broadcast. The client receives every event once, and
+// the events of each node in order.
 func testRecoveryTraffic(t *testing.T, c *cluster) {
 	const moves, pid, ahead = 20, "secret", 10_000
 	s := c.nodes[0].Connect("s")
