@@ -39,7 +39,7 @@ func (n Node) Recovery() *RecoveryOptions {
 // kept is what a Cluster with a Keeper knows of the broadcasts that have an offset.
 type kept struct {
 	mu      sync.Mutex
-	returns bool // those of this node come back
+	returns bool // whether this node's broadcasts return
 	waiting []*returning
 }
 
@@ -158,8 +158,8 @@ func (n Node) Returning(on bool) {
 	k.returns = n.c.keeper != nil
 }
 
-// WithOffset returns p as clients get it that can resume their session behind it: with its offset as the last argument,
-// by which clients say what they have seen. p must not be used afterwards.
+// WithOffset returns p with its offset as the last argument. A client that resumes its session reports the last offset that
+// it has seen. p must not be used afterwards.
 func WithOffset(p *parser.Packet, offset string) *parser.Packet {
 	with := *p
 	with.AppendString(offset)

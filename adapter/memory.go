@@ -71,7 +71,7 @@ func (a *Memory) Add(s Socket, rooms ...string) error {
 	return err
 }
 
-// add puts s into rooms and appends what has changed to events.
+// add adds s to rooms and appends the changes to events.
 func (a *Memory) add(events []RoomEvent, s Socket, rooms []string) ([]RoomEvent, error) {
 	m, id := s.Member(), s.ID()
 	m.mu.Lock()
@@ -226,7 +226,7 @@ func (a *Memory) enqueueLocked(p *parser.Packet, o Options) (to *snapshot, err e
 	return to, nil
 }
 
-// flush has what enqueueLocked has put into queues sent, and releases s.
+// flush sends the packets queued by enqueueLocked and releases s.
 func (s *snapshot) flush() {
 	defer s.release()
 	for _, m := range s.members {

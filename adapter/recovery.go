@@ -118,7 +118,7 @@ func (r *recovery) dropFirstLocked() {
 	r.first++
 }
 
-// pruneLocked forgets what is too old and sees to it that the rest will be forgotten in time.
+// pruneLocked drops expired packets and sessions and arranges for the others to be dropped in time.
 func (r *recovery) pruneLocked(now time.Time) {
 	old := now.Add(-r.opts.MaxDisconnection)
 	for len(r.packets) > 0 && r.packets[0].at.Before(old) {
@@ -189,7 +189,7 @@ func (r *recovery) since(number uint64) (packets []*stored, ok bool) {
 	return slices.Clone(r.packets[number-r.first+1:]), true
 }
 
-// missed returns those of packets that were for the session.
+// missed returns the packets that were for the session.
 func (l *lost) missed(packets []*stored) iter.Seq[*parser.Packet] {
 	return func(yield func(*parser.Packet) bool) {
 		for _, s := range packets {

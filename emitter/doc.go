@@ -32,6 +32,5 @@
 //
 // The emitters @socket.io/redis-emitter, @socket.io/redis-streams-emitter and @socket.io/postgres-emitter reach Go nodes, so
 // processes can be migrated one at a time. There is one difference: Node.js servers with @socket.io/postgres-adapter 0.4 or
-// later ignore messages of @socket.io/postgres-emitter 0.1, because these lack the namespace. They accept messages of this
-// package.
+// later ignore messages of @socket.io/postgres-emitter 0.1, which lack the namespace, but accept messages of this package.
 package emitter
