@@ -15,14 +15,19 @@ type ackWaiter struct {
 func (s *Socket) expect(id uint64, w ackWaiter) bool {
 	x := s.more()
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if s.status.state() >= stateLeaving {
+		x.mu.Unlock()
 		return false
 	}
 	if x.acks == nil {
 		x.acks = make(map[uint64]ackWaiter)
 	}
 	x.acks[id] = w
+	first := len(x.acks) == 1
+	x.mu.Unlock()
+	if first {
+		s.client.await(1)
+	}
 	return true
 }
 
@@ -33,9 +38,13 @@ func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
 		return ackWaiter{}, false
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	w, ok = x.acks[id]
 	delete(x.acks, id)
+	last := ok && len(x.acks) == 0
+	x.mu.Unlock()
+	if last {
+		s.client.await(-1)
+	}
 	return w, ok
 }
 
@@ -55,15 +64,17 @@ func (s *Socket) handleAck(p *parser.Packet) {
 	}
 }
 
-// loseAcksLocked ends the waits of callers whose socket has left. Broadcasts go on waiting until their deadline,
-// as with the reference.
-func (x *extra) loseAcksLocked() {
+// loseAcksLocked ends the waits of callers whose socket has left, and reports whether there were any waits. Broadcasts go on
+// waiting until their deadline, as with the reference.
+func (x *extra) loseAcksLocked() (any bool) {
+	any = len(x.acks) > 0
 	for _, w := range x.acks {
 		if w.answer != nil {
 			close(w.answer)
 		}
 	}
 	x.acks = nil
+	return any
 }
 
 // sendAck answers an event of the client.

@@ -99,11 +99,7 @@ func (c *client) handlePacket(p *parser.Packet) (run bool) {
 	switch p.Type {
 	case parser.Event:
 		if c.queue.pushEvent(s, p) {
-			c.mu.Lock()
-			if c.queue.isFull() {
-				c.session.Pause()
-			}
-			c.mu.Unlock()
+			c.steer()
 		}
 		return true
 	case parser.Ack:
@@ -215,11 +211,25 @@ func (c *client) end(reason DisconnectReason, err error) {
 // Run implements [engineio.Handler].
 func (c *client) Run() {
 	if c.queue.run(c) {
-		c.mu.Lock()
-		if !c.queue.isFull() {
-			c.session.Resume()
-		}
-		c.mu.Unlock()
+		c.steer()
+	}
+}
+
+// steer has the client read, or not, as the queue wants it.
+func (c *client) steer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue.isFull() {
+		c.session.Pause()
+	} else {
+		c.session.Resume()
+	}
+}
+
+// await adds to the number of sockets of which an acknowledgement is awaited.
+func (c *client) await(sockets int) {
+	if c.queue.await(sockets, c.server.opts.MaxUnhandledBytes) {
+		c.steer()
 	}
 }
 

@@ -2,10 +2,12 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"time"
 
 	"github.com/myriad-rt/myriad/adapter"
+	"github.com/myriad-rt/myriad/engineio"
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
@@ -97,7 +99,11 @@ func (e Emitter) send(event string, args []any, id uint64, hasID bool) error {
 		return nil
 	}
 	s.tellOutgoing(p)
-	return s.write(p, e.flags.NoCompress)
+	err = s.write(p, e.flags.NoCompress)
+	if errors.Is(err, engineio.ErrClosed) {
+		return ErrDisconnected // the socket is about to learn of it
+	}
+	return err
 }
 
 // write encodes p and sends it to the client.

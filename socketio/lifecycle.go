@@ -215,11 +215,15 @@ func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 func (s *Socket) lose(reason DisconnectReason, err error) {
 	x := s.more()
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.loseAcksLocked()
+	awaited := x.loseAcksLocked()
 	x.cause = &DisconnectError{Reason: reason, Err: err}
-	if x.cancel != nil {
-		x.cancel(x.cause)
+	cause, cancel := x.cause, x.cancel
+	x.mu.Unlock()
+	if awaited {
+		s.client.await(-1)
+	}
+	if cancel != nil {
+		cancel(cause)
 	}
 }
 

@@ -38,6 +38,11 @@ type Options struct {
 	// 10,000, negative that there is no bound; clients that ask for more are refused with CONNECT_ERROR. Without
 	// DropEmptyNamespaces dynamic namespaces stay, and all that were ever asked for count. The reference has no limit.
 	MaxDynamicNamespaces int
+	// MaxUnhandledBytes is how many bytes of events may wait for the handlers of one client, estimated as 256 for each event
+	// beside its payload. Beyond that the client is not read until all of them have been handled, which slows it down and
+	// loses nothing. While an acknowledgement of the client is awaited, 16 times as many may wait, since it may come
+	// behind them. Zero means 1 MiB; more than 1 GiB is 1 GiB. The reference has no limit.
+	MaxUnhandledBytes int
 	// Parser encodes and decodes packets; clients must use the same. Nil means parser.Default. Node.js: parser.
 	Parser parser.Parser
 	// Adapter makes the adapter of each namespace. Nil means adapter.NewMemory. Node.js: adapter.
@@ -152,6 +157,7 @@ const (
 	defaultConnectTimeout = 45 * time.Second
 	defaultMaxNamespaces  = 1000
 	defaultMaxDynamic     = 10_000
+	defaultMaxUnhandled   = 1 << 20
 	defaultIdleTimeout    = 75 * time.Second
 )
 
@@ -178,6 +184,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if c.MaxDynamicNamespaces == 0 {
 		c.MaxDynamicNamespaces = defaultMaxDynamic
+	}
+	if c.MaxUnhandledBytes == 0 {
+		c.MaxUnhandledBytes = defaultMaxUnhandled
 	}
 	if c.Parser == nil {
 		c.Parser = parser.Default

@@ -78,18 +78,24 @@ func (p *poller) do(method, body string) (status int, answer string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, p.url, strings.NewReader(body))
+	status, answer, err := p.request(ctx, method, body)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return status, answer
+}
+
+// request may be called from any goroutine.
+func (p *poller) request(ctx context.Context, method, body string) (status int, answer string, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, p.url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
 	}
 	response, err := p.http.Do(r)
 	if err != nil {
-		p.t.Fatal(err)
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return response.StatusCode, string(data)
+	return response.StatusCode, string(data), err
 }

@@ -10,23 +10,47 @@ import (
 // queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
 // for use. All methods are safe for concurrent use.
 //
-// A client's packets are parsed and queued as they are read; run works them off. While a
-// handler blocks, packets go on being queued; from maxQueued bytes on, pushEvent reports the queue full, and
-// the reader is expected to stop until run has reported that there is room again.
+// A client's packets are parsed and queued as they are read; run works them off. While a handler blocks, packets go on
+// being queued until more than Options.MaxUnhandledBytes wait; then the client is not read until the queue is empty. The
+// answer to an acknowledgement that is awaited may stand behind other packets, so meanwhile the bound is higher.
 type queue struct {
 	mu      sync.Mutex
 	last    *task  // whose next is the first; nil if there is none
 	bytes   uint32 // estimate of the memory that waiting events take
+	awaited uint16 // sockets of which an acknowledgement is awaited
 	running bool
-	full    bool
+	full    bool // the client is not read any further
 }
 
 const (
-	// maxQueued is the estimate of bytes of waiting events at which the client stops being read.
-	maxQueued = 1 << 20
 	// taskCost is the part of the estimate that an event has whatever its size.
 	taskCost = 256
+	// awaitedFactor is how much more may wait while an acknowledgement is awaited.
+	awaitedFactor = 16
+	// maxBytes bounds what may wait in any case.
+	maxBytes = 1 << 30
 )
+
+// boundLocked returns how many bytes may wait. limit is that of the options.
+func (q *queue) boundLocked(limit int) uint32 {
+	if q.awaited > 0 && limit < maxBytes/awaitedFactor {
+		return uint32(limit) * awaitedFactor
+	}
+	return uint32(min(limit, maxBytes))
+}
+
+// await adds to the number of sockets of which an acknowledgement is awaited. It reports whether the client is to be read
+// again.
+func (q *queue) await(sockets int, limit int) (roomAgain bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.awaited += uint16(sockets)
+	if q.full && q.bytes <= q.boundLocked(limit) {
+		q.full = false
+		return true
+	}
+	return false
+}
 
 // task is one entry of a queue: an event, or a function.
 type task struct {
@@ -73,7 +97,7 @@ func (q *queue) pushEvent(s *Socket, p *parser.Packet) (full bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.pushLocked(t)
-	if q.bytes > maxQueued && !q.full {
+	if !q.full && q.bytes > q.boundLocked(s.client.server.opts.MaxUnhandledBytes) {
 		q.full = true
 		return true
 	}

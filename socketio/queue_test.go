@@ -135,7 +135,7 @@ func TestQueueOrder(t *testing.T) {
 func TestQueueFull(t *testing.T) {
 	s, _ := connected(t)
 	c := s.client
-	big := event(`["e","` + strings.Repeat("x", maxQueued/10) + `"]`)
+	big := event(`["e","` + strings.Repeat("x", defaultMaxUnhandled/10) + `"]`)
 	pushed := 0
 	for full := false; !full; pushed++ {
 		full = c.queue.pushEvent(s, big)

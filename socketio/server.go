@@ -62,6 +62,9 @@ func NewServer(opts *Options) *Server {
 	if o.Recovery != nil && !s.Recovers() {
 		o.Logger.Warn("the adapter cannot restore sessions: clients begin anew when they lose their connection")
 	}
+	if o.MaxUnhandledBytes < 0 {
+		panic("socketio: negative Options.MaxUnhandledBytes")
+	}
 	engine, err := engineio.NewServer(o.engine(s.accept))
 	if err != nil {
 		panic("socketio: " + err.Error())
