@@ -85,7 +85,7 @@ func TestHandleCloseComesLast(t *testing.T) {
 		f.server.sessions.shards[i].mu.Lock()
 	}
 	e.s.enter()
-	go e.s.Discard()
+	go e.s.Abort()
 	eventually(t, "the session ends", func() bool { return e.s.State() == StateClosed })
 	e.s.leave()
 	if len(e.closed) > 0 {
@@ -193,7 +193,7 @@ func TestHooksPanic(t *testing.T) {
 				s.write("3", "4a")
 			}
 			if name == "close" {
-				theirs.s.Discard()
+				theirs.s.Abort()
 			}
 			eventually(t, "the session ends", func() bool { return len(theirs.closed) > 0 && f.server.Session(theirs.s.ID()) == nil })
 			if name != "open" {

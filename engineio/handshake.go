@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/myriad-rt/myriad/internal/form"
 	"github.com/myriad-rt/myriad/internal/ident"
 	"github.com/myriad-rt/myriad/transport"
 	"github.com/myriad-rt/myriad/transport/epoll"
@@ -17,6 +18,7 @@ import (
 // the last one counts.
 type params struct {
 	transport string
+	named     bool // there is a transport
 	sid       string
 	protocol  int // 4 or 3
 	base64    bool
@@ -31,17 +33,10 @@ func parseParams(u *url.URL) params {
 	if strings.Contains(u.RawPath, "#") {
 		query = ""
 	}
-	for query != "" {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		if pair == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(pair, "=")
-		name, value = polling.DecodeForm(name), polling.DecodeForm(value)
-		switch name {
+	for name, value := range form.Pairs(query) {
+		switch value = form.Decode(value); form.Decode(name) {
 		case "transport":
-			p.transport = value
+			p.transport, p.named = value, true
 		case "sid":
 			p.sid = value
 		case "EIO":
@@ -52,7 +47,7 @@ func parseParams(u *url.URL) params {
 		case "b64":
 			p.base64 = value != ""
 		case "j":
-			p.jsonp, p.index = value != "", value
+			p.jsonp, p.index = true, value
 		}
 	}
 	return p
@@ -76,7 +71,11 @@ func (p *params) format() transport.Format {
 // if it opens one. The order of the checks is that of the reference.
 func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *ConnectionError) {
 	if p.transport == WebTransport || !slices.Contains(s.options.Transports, p.transport) {
-		return nil, refusal(r, CodeUnknownTransport, map[string]any{"transport": p.transport})
+		context := make(map[string]any)
+		if p.named {
+			context["transport"] = p.transport
+		}
+		return nil, refusal(r, CodeUnknownTransport, context)
 	}
 	if origin := r.Header.Get("Origin"); !validHeader(origin) {
 		r.Header.Del("Origin")
@@ -85,7 +84,7 @@ func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *Co
 	if p.sid == "" {
 		return nil, s.verifyHandshake(r, p, upgrade)
 	}
-	session := s.lookup(p.sid)
+	session := s.lookup(p.sid, upgrade)
 	if session == nil {
 		return nil, refusal(r, CodeUnknownSession, map[string]any{"sid": p.sid})
 	}
@@ -104,13 +103,13 @@ func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *Co
 
 // lookup returns the session that a request belongs to, or nil. A session whose heartbeat is overdue ends first, so
 // that a client is not served after its deadline because a timer is some microseconds late.
-func (s *Server) lookup(id string) *Session {
-	session := s.Session(id)
-	if session == nil {
+func (s *Server) lookup(id string, upgrade bool) *Session {
+	session := s.sessions.get(id)
+	if session == nil || session.flags.Load()&flagOpened == 0 {
 		return nil
 	}
 	s.wheel.ExpireIfDue(&session.timer)
-	if session.State() == StateClosed {
+	if session.State() == StateClosed && (upgrade || !session.late()) {
 		return nil
 	}
 	return session

@@ -142,6 +142,7 @@ func TestMiddleware(t *testing.T) {
 		t.Errorf("order %v", order)
 	}
 	p.wantPost("4too long", 413, "")
+	p = f.poll()
 	p.wantPost("4a", 200, "ok")
 	_, _, h := f.do("GET", p.query, "")
 	wantHeader(t, h, map[string]string{"X-First": "yes", "X-Second": "yes"})

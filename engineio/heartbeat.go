@@ -16,8 +16,8 @@ const closeTimeout = 30 * time.Second
 // has PingTimeout to answer it; once for each ping that time begins anew when another packet comes. In
 // v3 the client sends the pings, PingInterval+PingTimeout apart at most.
 //
-// The session is not closed, and the client has PingTimeout again, if something has come that has not
-// been read.
+// The answer may have come without having been read: the session is paused, or the loop that reads is busy. Then the
+// next interval begins if the client is there.
 //
 // Engine.IO protocol v4 and v3, "Heartbeat".
 type heartbeat Session
@@ -33,12 +33,28 @@ func (h *heartbeat) Expire() {
 		s.scheduleBy(s.server.wheel.Continue, &s.timer, s.server.options.PingTimeout, h)
 		// A session that is closing is not sent anything, but has to be alive all the same.
 		_ = s.sendPacket(packet.Ping)
-	case flags&flagPaused != 0 || flags&flagWebSocket != 0 && s.conn.Unread():
-		// The answer may be among what has come. It is not the client's fault that it has not been read.
-		s.schedule(s.server.options.PingTimeout)
+	case s.unread() && s.alive():
+		s.startHeartbeat()
 	default:
 		s.end(PingTimeout, nil, packet.Close)
 	}
+}
+
+// unread reports whether the client may have sent something that has not been read.
+func (s *Session) unread() bool {
+	flags := s.flags.Load()
+	return flags&flagPaused != 0 || flags&flagWebSocket != 0 && s.conn.Unread()
+}
+
+// alive reports whether the client is there, whatever it sends.
+func (s *Session) alive() bool {
+	within := s.server.options.PingInterval + s.server.options.PingTimeout
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.polling; p != nil {
+		return p.conn.Alive(within)
+	}
+	return s.conn.Alive(within)
 }
 
 func (s *Session) schedule(d time.Duration) {
@@ -53,7 +69,9 @@ func (s *Session) scheduleBy(schedule func(*wheel.Timer, time.Duration, wheel.Ta
 	}
 }
 
+// startHeartbeat begins an interval.
 func (s *Session) startHeartbeat() {
+	s.flags.And(^uint32(flagPinged | flagExtended))
 	d := s.server.options.PingInterval
 	if s.flags.Load()&flagV3 != 0 {
 		d += s.server.options.PingTimeout
@@ -76,7 +94,6 @@ func (s *Session) receiveHeartbeat(t packet.Type) bool {
 		s.end(TransportError, errHeartbeat, packet.Close)
 		return false
 	}
-	s.flags.And(^uint32(flagPinged | flagExtended))
 	s.startHeartbeat()
 	if v3 {
 		_ = s.sendPacket(packet.Pong) // if that is not possible the session ends anyway

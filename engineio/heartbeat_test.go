@@ -130,7 +130,9 @@ func (p *poller) upgradeInMemory() *socket {
 	return s
 }
 
-func TestPausedSessionIsNotTimedOut(t *testing.T) {
+// TestPausedSession is paused for minutes: its client is sent pings all the time, and not closed although the answers
+// are not read.
+func TestPausedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serveInMemory(t, Options{})
 		s, _ := f.open()
@@ -138,14 +140,34 @@ func TestPausedSessionIsNotTimedOut(t *testing.T) {
 		s.want("2")
 		e.s.Pause()
 		go s.write("3")
-		time.Sleep(5 * time.Minute)
+		for range 10 {
+			s.want("2")
+		}
 		if e.s.State() != StateOpen {
-			t.Error("closed although the pong was not read")
+			t.Error("closed although the pongs were not read")
 		}
 		e.s.Resume()
 		s.want("2")
 		s.wantClose("")
 		e.expect(t, PingTimeout, "nil")
+	})
+}
+
+// TestPausedPolling has a paused client go on polling, which is a sign of life, and then not any more.
+func TestPausedPollingIsTimedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serveInMemory(t, Options{})
+		p := f.poll()
+		e := f.session()
+		e.s.Pause()
+		for range 5 {
+			p.wantGet(200, "2")
+		}
+		start := time.Now()
+		c := <-e.closed
+		if after := time.Since(start); c.reason != PingTimeout || after < 45*time.Second || after > 91*time.Second {
+			t.Errorf("%q after %v", c.reason, after)
+		}
 	})
 }
 

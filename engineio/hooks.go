@@ -116,7 +116,7 @@ func (s *Session) hookClose(reason CloseReason, err error) {
 func (s *Session) recovered() {
 	if p := recover(); p != nil {
 		s.server.options.Logger.Error("hook panicked", "sid", s.ID(), "panic", p, "stack", string(debug.Stack()))
-		go s.Discard() // whatever lock the caller holds
+		go s.Abort() // whatever lock the caller holds
 	}
 }
 

@@ -142,8 +142,8 @@ func TestServerCloses(t *testing.T) {
 
 func TestServerDiscards(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, f *fixture, c client, e *echo) {
-		e.s.Discard()
-		e.s.Discard()
+		e.s.Abort()
+		e.s.Abort()
 		e.s.Close()
 		c.sees(ForcedClose)
 		e.expect(t, ForcedClose, "nil")
@@ -183,7 +183,7 @@ func TestMeaninglessPackets(t *testing.T) {
 }
 
 func TestCloseWithinHandler(t *testing.T) {
-	for name, end := range map[string]func(*Session){"Close": (*Session).Close, "Discard": (*Session).Discard} {
+	for name, end := range map[string]func(*Session){"Close": (*Session).Close, "Abort": (*Session).Abort} {
 		t.Run(name, func(t *testing.T) {
 			sessions := make(chan *echo, 1)
 			f := serve(t, Options{OnSession: func(s *Session) Handler {
@@ -207,7 +207,7 @@ func TestCloseWithinHandler(t *testing.T) {
 }
 
 func TestCloseWithinOnSession(t *testing.T) {
-	for name, end := range map[string]func(*Session){"Close": (*Session).Close, "Discard": (*Session).Discard} {
+	for name, end := range map[string]func(*Session){"Close": (*Session).Close, "Abort": (*Session).Abort} {
 		t.Run(name, func(t *testing.T) {
 			sessions := make(chan *echo, 1)
 			f := serve(t, Options{OnSession: func(s *Session) Handler {
@@ -265,7 +265,7 @@ func TestCloseRaces(t *testing.T) {
 		e := f.session()
 		for _, do := range []func(){
 			func() { _ = e.s.Send(message) }, func() { _ = e.s.Send(message) }, e.s.Pause, e.s.Resume,
-			func() { e.s.Writable() }, e.s.Close, e.s.Discard, write,
+			func() { e.s.Writable() }, e.s.Close, e.s.Abort, write,
 		} {
 			wg.Go(do)
 		}

@@ -48,6 +48,13 @@ type Options struct {
 	// MaxHTTPBufferSize is the size in bytes of the largest message, and of the largest body of a
 	// POST, that is accepted. Zero means 1,000,000. Node.js: maxHttpBufferSize.
 	MaxHTTPBufferSize int
+	// BodyTimeout is how long the body of a POST may take to arrive. A client that takes longer is answered 408 and
+	// loses its session. Zero means 30 s. Node.js: httpRequestBodyTimeout.
+	BodyTimeout time.Duration
+	// MaxBodyPieces is how many pieces the body of a POST may arrive in. After one more the client is answered 413 and
+	// loses its session, as after a body that is too large. A piece is what one read returns, which may be many
+	// chunks. Zero means 10,000. Node.js: maxBufferedChunks.
+	MaxBodyPieces int
 	// MaxQueuedBytes is how many bytes may wait for a client that does not read; one more closes its
 	// session with TransportError and ErrSlowPeer. Zero means 64 MiB. The reference has no limit.
 	MaxQueuedBytes int
@@ -116,7 +123,9 @@ const (
 	defaultPingInterval   = 25 * time.Second
 	defaultPingTimeout    = 20 * time.Second
 	defaultUpgradeTimeout = 10 * time.Second
+	defaultBodyTimeout    = 30 * time.Second
 	defaultMaxPayload     = 1e6
+	defaultBodyPieces     = 10_000
 	defaultMaxQueued      = 64 << 20
 	defaultThreshold      = 1024
 )
@@ -128,8 +137,8 @@ func (o *Options) withDefaults() (*Options, error) {
 	}
 	c := *o
 	for _, n := range []int64{
-		int64(c.PingInterval), int64(c.PingTimeout), int64(c.UpgradeTimeout),
-		int64(c.MaxHTTPBufferSize), int64(c.MaxQueuedBytes), int64(c.Loops),
+		int64(c.PingInterval), int64(c.PingTimeout), int64(c.UpgradeTimeout), int64(c.BodyTimeout),
+		int64(c.MaxHTTPBufferSize), int64(c.MaxBodyPieces), int64(c.MaxQueuedBytes), int64(c.Loops),
 	} {
 		if n < 0 {
 			return nil, errors.New("engineio: negative duration, size or number in Options")
@@ -157,7 +166,9 @@ func (o *Options) withDefaults() (*Options, error) {
 	setDefault(&c.PingInterval, defaultPingInterval)
 	setDefault(&c.PingTimeout, defaultPingTimeout)
 	setDefault(&c.UpgradeTimeout, defaultUpgradeTimeout)
+	setDefault(&c.BodyTimeout, defaultBodyTimeout)
 	setDefault(&c.MaxHTTPBufferSize, defaultMaxPayload)
+	setDefault(&c.MaxBodyPieces, defaultBodyPieces)
 	setDefault(&c.MaxQueuedBytes, defaultMaxQueued)
 	setDefault(&c.HTTPCompression.Threshold, defaultThreshold)
 	if c.Logger == nil {

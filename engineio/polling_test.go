@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/myriad-rt/myriad/transport"
@@ -83,13 +85,20 @@ func TestAbortedPoll(t *testing.T) {
 // beginPost sends the head of a POST and returns the connection, on which body can be sent.
 func (p *poller) beginPost(length int) net.Conn {
 	p.f.t.Helper()
-	conn, err := net.Dial("tcp", p.f.http.Listener.Addr().String())
-	if err != nil {
-		p.f.t.Fatal(err)
-	}
-	p.f.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := p.f.connect()
 	fmt.Fprintf(conn, "POST %s%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n4", path, p.query, length)
+	return conn
+}
+
+// connect returns a connection to the server.
+func (f *fixture) connect() net.Conn {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", f.http.Listener.Addr().String())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return conn
 }
 
@@ -156,7 +165,7 @@ func TestPostCutByClose(t *testing.T) {
 	conn := p.beginPost(10)
 	<-began
 	e := f.session()
-	e.s.Discard()
+	e.s.Abort()
 	if b, err := io.ReadAll(conn); len(b) != 0 {
 		t.Errorf("the POST was answered %q, %v", b, err)
 	}
@@ -170,23 +179,72 @@ func TestPostTooLarge(t *testing.T) {
 	p.wantPost(exact, 200, "ok")
 	p.wantGet(200, exact)
 
-	// The answer comes before the body has been sent, and the connection remains usable.
+	// The answer comes before the body has been sent.
+	answer := p.park()
 	conn := p.beginPost(5000)
 	_, _ = io.WriteString(conn, strings.Repeat("a", 1000))
-	r := bufio.NewReader(conn)
-	response, err := http.ReadResponse(r, nil)
-	if err != nil || response.StatusCode != 413 || response.ContentLength != 0 {
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || response.StatusCode != 413 || response.ContentLength != 0 || !response.Close {
 		t.Fatalf("%v, %v", response, err)
 	}
-	_, _ = io.WriteString(conn, strings.Repeat("a", 3999))
-	fmt.Fprintf(conn, "POST %s%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n4hi", path, p.query)
-	if response, err = http.ReadResponse(r, nil); err != nil || response.StatusCode != 200 {
-		t.Fatalf("%v, %v", response, err)
-	}
-	p.wantGet(200, "4hi")
+	want(t, answer, "200 1")
+	f.session().expect(t, TransportError, "payload too large")
+	p.wantGone()
+
+	p = f.poll()
 	p.wantPost(strings.Repeat("a", 1001), 413, "")
-	p.wantPost("4bye", 200, "ok")
-	p.wantGet(200, "4bye")
+	f.session().expect(t, TransportError, "payload too large")
+}
+
+func TestPostInPieces(t *testing.T) {
+	f := serve(t, Options{MaxBodyPieces: 10})
+	f.server.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = io.NopCloser(iotest.OneByteReader(r.Body))
+			next.ServeHTTP(w, r)
+		})
+	})
+	p := f.poll()
+	p.wantPost("4123456789", 200, "ok")
+	p.wantPost("41234567890", 413, "")
+	f.session().expect(t, TransportError, "too many chunks")
+}
+
+// TestSlowPost sends a body that never ends, and one that ends in time although it is slow.
+func TestSlowPost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serveInMemory(t, Options{PingInterval: time.Hour})
+		post := func(p *poller, pieces int) (status int, after time.Duration) {
+			body, send := io.Pipe()
+			go func() {
+				defer send.Close()
+				for range pieces {
+					if _, err := io.WriteString(send, "4"); err != nil {
+						return
+					}
+					time.Sleep(10 * time.Second)
+				}
+			}()
+			start := time.Now()
+			status, _, _, err := f.try("POST", p.query, body)
+			if err != nil {
+				t.Error(err)
+			}
+			_ = body.Close()
+			return status, time.Since(start)
+		}
+		p := f.poll()
+		e := f.session()
+		if status, after := post(p, 2); status != 200 || after != 20*time.Second {
+			t.Errorf("status %d after %v", status, after)
+		}
+		status, after := post(p, 100)
+		if status != 408 || after < 30*time.Second || after > 31*time.Second {
+			t.Errorf("status %d after %v", status, after)
+		}
+		e.expect(t, TransportError, "http request timeout")
+		time.Sleep(10 * time.Second) // until the sender has noticed
+	})
 }
 
 func TestPostForms(t *testing.T) {
@@ -319,8 +377,21 @@ func TestPausedPolling(t *testing.T) {
 	e.s.Pause()
 	go post()
 	p.wantGet(200, "4a")
-	e.s.Discard()
+	e.s.Abort()
 	want(t, answer, "200 ok")
+}
+
+// TestClientLeavesHeldPost has a client leave while its POST is not answered because the session is paused.
+func TestClientLeavesHeldPost(t *testing.T) {
+	f := serve(t, Options{})
+	p := f.poll()
+	e := f.session()
+	e.s.Pause()
+	conn := p.beginPost(2)
+	_, _ = io.WriteString(conn, "a")
+	p.wantGet(200, "4a") // handled
+	conn.Close()
+	e.expect(t, TransportError, "data request connection closed prematurely")
 }
 
 func TestHTTP10AndClose(t *testing.T) {
@@ -400,12 +471,12 @@ func TestGracefulCloseOverPolling(t *testing.T) {
 		p := f.poll()
 		e := f.session()
 		_ = e.s.Send(message)
-		e.s.Discard()
+		e.s.Abort()
 		p.wantGone()
 		e.expect(t, ForcedClose, "nil")
 		p = f.poll()
 		answer := p.park()
-		f.session().s.Discard()
+		f.session().s.Abort()
 		want(t, answer, "200 1")
 		p.wantGone()
 	})

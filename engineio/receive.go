@@ -1,12 +1,8 @@
 package engineio
 
 import (
-	"net/http"
-
 	"github.com/myriad-rt/myriad/engineio/packet"
-	"github.com/myriad-rt/myriad/internal/wheel"
 	"github.com/myriad-rt/myriad/transport"
-	"github.com/myriad-rt/myriad/transport/polling"
 )
 
 // webSocketHandler is a session as its WebSocket sees it.
@@ -67,14 +63,17 @@ func (h *webSocketHandler) HandleClose(_ transport.Conn, err error) {
 	(*Session)(h).end(reason, err, packet.Close)
 }
 
-// receive deals with a packet of either transport. more is false if the session has ended by it.
+// receive deals with a packet of either transport. more is false if the session has ended by it, or by a decision of this
+// server; another end waits for what the client sent before.
 func (s *Session) receive(p packet.Packet) (run, more bool) {
 	s.hookPacket(p)
 	flags := s.flags.Load()
-	if flags&flagClosing != 0 && p.Type != packet.Close {
+	switch {
+	case flags&flagClosed != 0 && s.reason() == ForcedClose:
+		return false, false
+	case flags&flagClosing != 0 && p.Type != packet.Close:
 		return false, true
-	}
-	if flags&(flagPinged|flagExtended) == flagPinged && p.Type != packet.Pong {
+	case flags&(flagPinged|flagExtended) == flagPinged && p.Type != packet.Pong:
 		s.extend()
 	}
 	switch p.Type {
@@ -88,75 +87,4 @@ func (s *Session) receive(p packet.Packet) (run, more bool) {
 	default: // open, upgrade and noop mean nothing here
 		return false, true
 	}
-}
-
-// pollingState is what only a session on polling has.
-type pollingState struct {
-	conn  *polling.Conn
-	timer wheel.Timer // ends a closing session
-
-	// Guarded by Session.mu.
-	upgrade   *upgrade
-	switching bool // the upgrade is being completed
-}
-
-// pollingHandler is a session as its polling transport sees it.
-type pollingHandler Session
-
-func (h *pollingHandler) HandlePacket(p packet.Packet) (more bool) {
-	s := (*Session)(h)
-	if !s.enter() {
-		return false
-	}
-	defer s.leave()
-	run, more := s.receive(p)
-	if run {
-		s.flags.Or(flagRun)
-	}
-	return more
-}
-
-func (h *pollingHandler) HandlePosted(err error) {
-	s := (*Session)(h)
-	if err != nil {
-		s.end(ParseError, err, packet.Close)
-	}
-	if s.flags.And(^uint32(flagRun))&flagRun != 0 {
-		go s.handler.Run()
-	}
-}
-
-func (h *pollingHandler) HandleDrain() {
-	s := (*Session)(h)
-	if s.flags.Load()&flagClosing == 0 {
-		s.hook(hookFlush)
-		s.hook(hookDrain)
-		s.handler.HandleDrain()
-		return
-	}
-	s.mu.Lock()
-	p := s.polling
-	s.mu.Unlock()
-	if p != nil {
-		s.scheduleEnd(p)
-	}
-}
-
-func (h *pollingHandler) HandleError(err error) { (*Session)(h).end(TransportError, err, packet.Close) }
-
-func (h *pollingHandler) HandlePanic(panicked any, stack []byte) {
-	s := (*Session)(h)
-	s.server.options.Logger.Error("function for headers panicked", "sid", s.ID(), "panic", panicked, "stack", string(stack))
-	s.Discard()
-}
-
-func (h *pollingHandler) HandleEnd() { (*Session)(h).end(ForcedClose, nil, packet.Close) }
-
-// servePolling serves a GET or POST of the session. It returns false, having written nothing, if
-// polling does not carry the session any more.
-func (s *Session) servePolling(w http.ResponseWriter, r *http.Request) bool {
-	s.mu.Lock()
-	p := s.polling
-	s.mu.Unlock()
-	return p != nil && p.conn.Serve(w, r) == nil
 }

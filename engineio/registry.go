@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"github.com/myriad-rt/myriad/internal/drain"
@@ -10,10 +11,10 @@ import (
 
 const registryShards = 64
 
-// registry finds sessions by id.
+// registry finds sessions by id, also some that have ended and would answer one more poll.
 type registry struct {
 	seed   maphash.Seed
-	count  drain.Group
+	count  drain.Group // sessions that have not ended
 	shards [registryShards]struct {
 		mu       sync.RWMutex
 		closed   bool
@@ -36,16 +37,12 @@ func (r *registry) add(s *Session) bool {
 	return true
 }
 
-// remove removes s and reports whether it was there.
-func (r *registry) remove(s *Session) bool {
+// remove removes s, if it is there. It does not change count, from which a session is taken when it ends.
+func (r *registry) remove(s *Session) {
 	shard := &r.shards[maphash.String(r.seed, s.ID())%registryShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if !shard.sessions.Delete(s) {
-		return false
-	}
-	r.count.Add(-1)
-	return true
+	shard.sessions.Delete(s)
 }
 
 func (r *registry) get(id string) *Session {
@@ -55,7 +52,7 @@ func (r *registry) get(id string) *Session {
 	return shard.sessions.Get(id)
 }
 
-// all returns the sessions; none is added any more if closing is true.
+// all returns the sessions that have not ended; none is added any more if closing is true.
 func (r *registry) all(closing bool) []*Session {
 	all := make([]*Session, 0, r.count.Len())
 	for i := range r.shards {
@@ -65,5 +62,5 @@ func (r *registry) all(closing bool) []*Session {
 		all = shard.sessions.AppendTo(all)
 		shard.mu.Unlock()
 	}
-	return all
+	return slices.DeleteFunc(all, func(s *Session) bool { return s.State() == StateClosed })
 }

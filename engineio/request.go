@@ -13,8 +13,8 @@ import (
 	"time"
 	"unique"
 
+	"github.com/myriad-rt/myriad/internal/form"
 	"github.com/myriad-rt/myriad/internal/ident"
-	"github.com/myriad-rt/myriad/transport/polling"
 )
 
 // Request is the head of the HTTP request that opened a session. It is kept as two strings and parsed
@@ -246,12 +246,8 @@ func (r *Request) Query() map[string]string {
 	values := make(map[string]string)
 	target, _, _ := strings.Cut(r.URL(), "#")
 	_, query, _ := strings.Cut(target, "?")
-	for query != "" {
-		var pair string
-		if pair, query, _ = strings.Cut(query, "&"); pair != "" {
-			name, value, _ := strings.Cut(pair, "=")
-			values[polling.DecodeForm(name)] = polling.DecodeForm(value)
-		}
+	for name, value := range form.Pairs(query) {
+		values[form.Decode(name)] = form.Decode(value)
 	}
 	return values
 }

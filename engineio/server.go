@@ -69,6 +69,8 @@ func NewServer(o *Options) (*Server, error) {
 	if slices.Contains(options.Transports, Polling) {
 		s.polling = &polling.Config{
 			MaxBodyBytes:   options.MaxHTTPBufferSize,
+			MaxBodyPieces:  options.MaxBodyPieces,
+			BodyTimeout:    options.BodyTimeout,
 			MaxQueuedBytes: options.MaxQueuedBytes,
 			CompressFrom:   max(options.HTTPCompression.Threshold, 0),
 		}
@@ -288,10 +290,11 @@ func (s *Server) Sessions() []*Session { return s.sessions.all(false) }
 
 // Session returns the session with this id, or nil if there is none or it is just being opened.
 func (s *Server) Session(id string) *Session {
-	if session := s.sessions.get(id); session != nil && session.flags.Load()&flagOpened != 0 {
-		return session
+	session := s.sessions.get(id)
+	if session == nil || session.flags.Load()&(flagOpened|flagClosed) != flagOpened {
+		return nil
 	}
-	return nil
+	return session
 }
 
 // Stats returns the present figures.
@@ -321,7 +324,7 @@ const closeGrace = time.Second
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	for _, session := range s.sessions.all(true) {
-		session.Discard()
+		session.Abort()
 	}
 	if s.sockets != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"context"
 	"time"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
@@ -13,8 +14,14 @@ import (
 // switches only when it has no GET left.
 const releaseInterval = 100 * time.Millisecond
 
+// probeText is the data of the ping and the pong of a probe.
+const probeText = "probe"
+
 // upgrade is a WebSocket on which the client of a polling session probes whether it works. Until the
 // client sends an upgrade packet everything goes on over polling.
+//
+//	connected ──ping──▶ probed ──upgrade packet──▶ switching ──▶ done, on WebSocket
+//	    └─anything else─────┴─anything else, time-out──▶ done, on polling
 //
 // Engine.IO protocol v4, "Upgrade".
 type upgrade struct {
@@ -22,14 +29,19 @@ type upgrade struct {
 	conn    *epoll.Conn
 	timeout wheel.Timer
 	release wheel.Timer
+	done    chan struct{} // closed when the session is on WebSocket, or stays on polling
+
+	// Guarded by Session.mu.
+	probed    bool
+	switching bool
 }
 
 // probe lets the client probe conn, or closes conn if the session cannot be upgraded now.
 func (s *Session) probe(conn *epoll.Conn) {
-	u := &upgrade{session: s, conn: conn}
+	u := &upgrade{session: s, conn: conn, done: make(chan struct{})}
 	s.mu.Lock()
 	p := s.polling
-	ok := p != nil && p.upgrade == nil && !p.switching && s.flags.Load()&flagClosed == 0
+	ok := p != nil && p.upgrade == nil && s.flags.Load()&flagClosed == 0
 	if ok {
 		p.upgrade = u
 	}
@@ -38,7 +50,6 @@ func (s *Session) probe(conn *epoll.Conn) {
 		conn.Close(transport.CloseNone)
 		return
 	}
-	s.hook(hookUpgrading)
 	s.server.wheel.Schedule(&u.timeout, s.server.options.UpgradeTimeout, (*upgradeTimeout)(u))
 	conn.Start(u)
 }
@@ -47,9 +58,8 @@ func (s *Session) probe(conn *epoll.Conn) {
 func (u *upgrade) HandleMessage(c transport.Conn, data []byte, binary bool) (run bool) {
 	p, err := packet.Parse(data)
 	switch {
-	case !binary && err == nil && p.Type == packet.Ping && string(p.Data) == "probe":
-		_ = c.SendText("3probe") // a connection that has failed says so by HandleClose
-		u.scheduleRelease()
+	case !binary && err == nil && p.Type == packet.Ping && string(p.Data) == probeText:
+		u.answer()
 	case !binary && err == nil && p.Type == packet.Upgrade && !p.Binary:
 		u.complete()
 	default:
@@ -68,25 +78,44 @@ func (u *upgrade) HandleDrain(transport.Conn) {}
 // HandleClose implements [transport.Handler].
 func (u *upgrade) HandleClose(transport.Conn, error) { u.abandon() }
 
-// forget takes u off its session and reports whether it was its upgrade.
-func (u *upgrade) forget(switching bool) bool {
+// answer answers a probe. From now on the client stops polling.
+func (u *upgrade) answer() {
 	s := u.session
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.polling == nil || s.polling.upgrade != u {
-		return false
+	u.probed = true
+	s.mu.Unlock()
+	_ = u.conn.SendText(packet.Pong.Text() + probeText) // a connection that has failed says so by HandleClose
+	u.scheduleRelease()
+	s.hook(hookUpgrading)
+}
+
+// takeUpgradeLocked takes the upgrade off its session, unless there is none or it is being completed.
+func (p *pollingState) takeUpgradeLocked() *upgrade {
+	u := p.upgrade
+	if u == nil || u.switching {
+		return nil
 	}
-	s.polling.upgrade, s.polling.switching = nil, switching
-	return true
+	p.upgrade = nil
+	return u
 }
 
 // abandon leaves the session on polling. If u is not its upgrade any more, it has switched or ended, maybe while the
-// timer was expiring, and who did that has dealt with the connection.
+// timer was expiring, and whoever did that has dealt with the connection.
 func (u *upgrade) abandon() {
-	if u.forget(false) {
-		u.stop()
-		u.conn.Close(transport.CloseNone)
+	s := u.session
+	s.mu.Lock()
+	ours := s.polling != nil && s.polling.upgrade == u && s.polling.takeUpgradeLocked() != nil
+	s.mu.Unlock()
+	if ours {
+		u.drop()
 	}
+}
+
+// drop closes the connection of an upgrade that has been taken off its session.
+func (u *upgrade) drop() {
+	u.stop()
+	u.conn.Close(transport.CloseNone)
+	close(u.done)
 }
 
 func (u *upgrade) stop() {
@@ -96,20 +125,23 @@ func (u *upgrade) stop() {
 
 // complete makes the connection the transport of the session.
 func (u *upgrade) complete() {
-	u.stop()
-	if !u.forget(true) {
-		u.conn.Close(transport.CloseNone)
-		return
-	}
 	s := u.session
-	p := s.polling // only this function changes it, and only once
-	p.conn.Freeze()
+	s.mu.Lock()
+	p := s.polling
+	ours := p != nil && p.upgrade == u
+	u.switching = ours
+	s.mu.Unlock()
+	if !ours {
+		return // it is being closed
+	}
+	frozen := p.conn.Freeze()
 
 	s.mu.Lock()
 	flags := s.flags.Load()
-	if flags&flagClosed != 0 {
+	if !frozen || flags&flagClosed != 0 {
+		p.upgrade = nil
 		s.mu.Unlock()
-		u.conn.Close(transport.CloseNone)
+		u.drop()
 		return
 	}
 	// With mu held no message can be sent between those that were queued and the switch. If the
@@ -117,9 +149,14 @@ func (u *upgrade) complete() {
 	if flags&flagCorked != 0 {
 		u.conn.Cork()
 	}
-	p.conn.Detach(
-		func(m *transport.Message) { _ = u.conn.Send(m) },
-		func(t packet.Type) { _ = u.conn.SendText(text(t)) })
+	unsent, _ := p.conn.Abort(packet.Close)
+	for _, i := range unsent {
+		if i.Message != nil {
+			_ = u.conn.Send(i.Message)
+		} else {
+			_ = u.conn.SendText(i.Type.Text())
+		}
+	}
 	s.conn = u.conn
 	s.polling = nil
 	s.flags.Or(flagWebSocket | flagUpgraded)
@@ -128,8 +165,10 @@ func (u *upgrade) complete() {
 	}
 	s.mu.Unlock()
 
-	u.conn.SetHandler((*webSocketHandler)(s))
+	u.stop()
 	s.server.wheel.Stop(&p.timer)
+	u.conn.SetHandler((*webSocketHandler)(s))
+	close(u.done)
 	s.server.figures.upgraded.Add(1)
 	s.hook(hookUpgrade)
 	if flags&flagClosing != 0 {
@@ -137,6 +176,39 @@ func (u *upgrade) complete() {
 		return
 	}
 	s.handler.HandleDrain()
+}
+
+// settleTime is how long a request waits for an upgrade packet that its client has sent before.
+const settleTime = 50 * time.Millisecond
+
+// settleUpgrade has a request that comes after the answer to a probe wait a moment, and longer if something on the
+// WebSocket is yet to be read. Usually the client does not send one any more: if it has sent the upgrade packet first,
+// that comes first.
+func (s *Session) settleUpgrade(ctx context.Context) {
+	s.mu.Lock()
+	var u *upgrade
+	if p := s.polling; p != nil && p.upgrade != nil && p.upgrade.probed {
+		u = p.upgrade
+	}
+	s.mu.Unlock()
+	if u == nil {
+		return
+	}
+	moment := time.NewTimer(settleTime)
+	defer moment.Stop()
+	for {
+		select {
+		case <-u.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-moment.C:
+		}
+		if !u.conn.Unread() {
+			return
+		}
+		moment.Reset(settleTime)
+	}
 }
 
 // scheduleRelease has a GET that waits answered soon.

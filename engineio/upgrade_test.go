@@ -121,6 +121,30 @@ func TestReleasedPolls(t *testing.T) {
 	})
 }
 
+// TestUpgradingHook has the hook be called at the probe, and end the session there.
+func TestUpgradingHook(t *testing.T) {
+	for name, end := range map[string]func(*Session){"close": (*Session).Close, "abort": (*Session).Abort} {
+		t.Run(name, func(t *testing.T) {
+			probed := make(chan struct{}, 10)
+			f := serve(t, Options{Hooks: &Hooks{Upgrading: func(s *Session) {
+				probed <- struct{}{}
+				end(s)
+			}}})
+			p := f.poll()
+			answer := p.park()
+			s := f.dial("?EIO=4&transport=websocket&sid=" + p.sid)
+			if !f.server.Session(p.sid).Upgrading() || len(probed) > 0 {
+				t.Error("called before the probe")
+			}
+			s.write("2probe")
+			s.want("3probe")
+			s.wantClose("")
+			want(t, answer, "200 1")
+			<-probed
+		})
+	}
+}
+
 func TestUpgradeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serveInMemory(t, Options{})
@@ -161,7 +185,7 @@ func TestSessionEndsDuringUpgrade(t *testing.T) {
 		f := serve(t, Options{})
 		p := f.poll()
 		s := probing(p)
-		f.session().s.Discard()
+		f.session().s.Abort()
 		s.wantClose("")
 		p.wantGone()
 	})

@@ -156,6 +156,16 @@ func TestJSONP(t *testing.T) {
 	post("d=" + url.QueryEscape(`8:4"a\\nb €`))
 	p.wantGet(200, `___eio[012]("8:4\"a\\nb €");`)
 
+	// The index may be empty.
+	for _, j := range []string{"&j=", "&j"} {
+		for _, eio := range []string{"3", "4"} {
+			if _, body, _ = f.do("GET", "?transport=polling&EIO="+eio+j, ""); !strings.HasPrefix(body, `___eio[]("`) {
+				t.Errorf("EIO=%s%s: %q", eio, j, body)
+			}
+			f.session()
+		}
+	}
+
 	// JSONP is possible in v4 too.
 	_, body, _ = f.do("GET", handshake+"&j=1", "")
 	e = f.session()

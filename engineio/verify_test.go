@@ -196,6 +196,8 @@ func TestConnectionError(t *testing.T) {
 		context string
 	}{
 		{"?EIO=4&transport=abc", 0, "map[transport:abc]"},
+		{"?EIO=4", 0, "map[]"},
+		{"?EIO=4&transport=", 0, "map[transport:]"},
 		{"?EIO=4&transport=polling&sid=abc", 1, "map[sid:abc]"},
 		{"?EIO=4&transport=websocket", 3, "map[name:TRANSPORT_HANDSHAKE_ERROR]"},
 		{"?EIO=4&transport=websocket&sid=" + p.sid, 3, "map[name:TRANSPORT_MISMATCH previousTransport:polling transport:websocket]"},
@@ -217,12 +219,8 @@ func TestConnectionError(t *testing.T) {
 // raw sends bytes and returns all that comes back until the server closes the connection.
 func (f *fixture) raw(request string) string {
 	f.t.Helper()
-	conn, err := net.Dial("tcp", f.http.Listener.Addr().String())
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	conn := f.connect()
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, request); err != nil {
 		f.t.Fatal(err)
 	}

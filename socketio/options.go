@@ -70,6 +70,12 @@ type Options struct {
 	// MaxHTTPBufferSize is the size in bytes of the largest message, and of the largest body of a POST, that is
 	// accepted. Zero means 1,000,000. Node.js: maxHttpBufferSize.
 	MaxHTTPBufferSize int
+	// BodyTimeout is how long the body of a POST may take to arrive. A client that takes longer is answered 408 and
+	// loses its session. Zero means 30 s. Node.js: httpRequestBodyTimeout.
+	BodyTimeout time.Duration
+	// MaxBodyPieces is how many pieces, as reads return them, the body of a POST may arrive in. After one more the
+	// client is answered 413 and loses its session. Zero means 10,000. Node.js: maxBufferedChunks.
+	MaxBodyPieces int
 	// MaxQueuedBytes is how many bytes may wait for a client that does not read; one more closes its
 	// connection. Zero means 64 MiB. The reference has no limit.
 	MaxQueuedBytes int
@@ -212,6 +218,8 @@ func (o *Options) engine(onSession func(*engineio.Session) engineio.Handler) *en
 		PingTimeout:          o.PingTimeout,
 		UpgradeTimeout:       o.UpgradeTimeout,
 		MaxHTTPBufferSize:    o.MaxHTTPBufferSize,
+		BodyTimeout:          o.BodyTimeout,
+		MaxBodyPieces:        o.MaxBodyPieces,
 		MaxQueuedBytes:       o.MaxQueuedBytes,
 		AllowEIO3:            o.AllowEIO3,
 		AllowRequest:         o.AllowRequest,

@@ -39,6 +39,13 @@ func (t Type) String() string {
 	return names[t-Open]
 }
 
+// Text returns the text packet of this type without data.
+func (t Type) Text() string {
+	const digits = "0123456"
+	i := t - Open
+	return digits[i : i+1]
+}
+
 // Packet is one Engine.IO packet.
 type Packet struct {
 	Type   Type

@@ -17,15 +17,24 @@ var (
 	ErrContent     = errors.New("invalid content")
 	ErrPollClosed  = errors.New("poll connection closed prematurely")
 	ErrPostClosed  = errors.New("data request connection closed prematurely")
+	ErrPostTimeout = errors.New("http request timeout")
+	ErrPostSize    = errors.New("payload too large")
+	ErrPostPieces  = errors.New("too many chunks")
 )
 
 // Config is shared by all sessions of a server. It must not change once it is in use.
 type Config struct {
 	// MaxBodyBytes is the largest accepted POST body in bytes.
 	MaxBodyBytes int
+	// MaxBodyPieces is the largest accepted number of reads for a POST body.
+	MaxBodyPieces int
+	// BodyTimeout is the longest time that a POST body may take to arrive.
+	BodyTimeout time.Duration
 	// MaxQueuedBytes bounds the queue for the next GET of a session, in bytes. Each message counts for its payload
 	// plus 64 bytes.
 	MaxQueuedBytes int
+	// Budget, if not nil, counts the queued bytes of all sessions.
+	Budget *transport.Budget
 	// CompressFrom is the smallest body in bytes that is compressed if the client accepts it. Negative disables
 	// compression.
 	CompressFrom int
@@ -33,21 +42,19 @@ type Config struct {
 	Header func(h http.Header, r *http.Request)
 }
 
-// Handler receives the events of a Conn. No method may block. HandlePacket and HandlePosted are called one at a
-// time; the others may be called at any time.
+// Handler receives the events of a Conn. No method may block. HandlePayload is called once at a time; the others may be
+// called at any time.
 type Handler interface {
-	// HandlePacket handles the next packet of a POST. p.Data is valid until it returns. If it returns false, the
-	// rest of the body is dropped.
-	HandlePacket(p packet.Packet) (more bool)
+	// HandlePayload handles the packets of a POST, before the response. next returns them one after the other, and
+	// then false, with an error if the body could not be decoded to its end. The Data of a packet is valid until
+	// the following call of next.
+	HandlePayload(next func() (p packet.Packet, ok bool, err error))
 
-	// HandlePosted is called after the last packet of a POST, before the response. err is not nil if the body could
-	// not be decoded to its end.
-	HandlePosted(err error)
-
-	// HandleDrain is called when the queue has been passed to a GET.
+	// HandleDrain is called when queued packets have been passed to a GET.
 	HandleDrain()
 
-	// HandleError is called when a request violates the protocol or is interrupted, which ends the session.
+	// HandleError is called when a request violates the protocol, is interrupted or abandoned by its client, which
+	// ends the session.
 	HandleError(err error)
 
 	// HandlePanic is called when Config.Header has panicked on a goroutine started by the Conn, which ends the
@@ -68,10 +75,16 @@ type Params struct {
 
 // Conn is the long-polling side of one session. All methods are safe for concurrent use.
 //
-//	           Close, a GET waits
-//	   ┌─────────────────────────────────┐
-//	open ──Close──▶ closing ──last GET──▶ ended
-//	   └──────────────End, Detach────────▶
+//	          Close, and a GET waits
+//	   ┌───────────────────────────────────────┐
+//	open ──Close──▶ closing ──the last GET──▶ ended
+//	   └──────────────┴──────────Abort─────────▶
+//
+// A POST in progress may outlive the Conn: if its body has arrived, its packets are still delivered, and until its
+// response a GET is answered as if it had been waiting. See Abort.
+//
+// An upgrade calls Freeze, after which no packet arrives by polling, and then Abort, whose result it sends on the new
+// transport.
 type Conn struct {
 	config  *Config
 	handler Handler
@@ -80,18 +93,21 @@ type Conn struct {
 	base64  bool
 	jsonp   bool
 
-	dispatch sync.Mutex // held while packets are delivered; acquired before mu
-	frozen   bool       // guarded by dispatch: no more packets are delivered
-
-	mu     sync.Mutex
-	state  state
-	paused bool
-	corked bool
-	get    *get          // waiting
-	post   *post         // being received or held back
-	resume chan struct{} // closed when a POST is no longer held back
-	queue  []item
-	queued int // bytes
+	mu       sync.Mutex
+	state    state
+	paused   bool
+	corked   bool
+	frozen   bool          // no more POSTs are accepted
+	lost     bool          // the client has abandoned a GET during a POST
+	late     bool          // ended, but one GET is still answered, with farewell
+	farewell packet.Type   // if late
+	posts    int32         // being served
+	get      *get          // waiting
+	post     *post         // being received, delivered or held back
+	changed  chan struct{} // closed when waiters must check again; nil if there are none
+	queue    []Item
+	queued   int           // bytes
+	heard    time.Duration // since epoch: the last time a request was open
 }
 
 type state uint8
@@ -102,32 +118,27 @@ const (
 	stateEnded
 )
 
-// item is a message or, if message is nil, a packet without data.
-type item struct {
-	message *transport.Message
-	kind    packet.Type
+// Item is an element of the queue: a message or, if Message is nil, a packet without data.
+type Item struct {
+	Message *transport.Message
+	Type    packet.Type
 }
 
 // itemBytes is the cost of an item in addition to its payload.
 const itemBytes = 64
 
-func (i item) size() int {
-	if i.message == nil {
+func (i Item) size() int {
+	if i.Message == nil {
 		return itemBytes
 	}
-	return itemBytes + i.message.Size()
+	return itemBytes + i.Message.Size()
 }
 
-// post is a POST request without a response yet.
-type post struct {
-	controller *http.ResponseController
-	received   bool
-	cut        bool
-}
+var epoch = time.Now()
 
 // New returns an open Conn.
 func New(config *Config, handler Handler, p Params) *Conn {
-	c := &Conn{config: config, handler: handler, v3: p.V3, base64: p.Base64 || p.JSONP, jsonp: p.JSONP}
+	c := &Conn{config: config, handler: handler, v3: p.V3, base64: p.Base64 || p.JSONP, jsonp: p.JSONP, heard: time.Since(epoch)}
 	if p.JSONP {
 		c.index = digits(p.Index)
 	}
@@ -137,12 +148,12 @@ func New(config *Config, handler Handler, p Params) *Conn {
 // Send passes m to the waiting GET or queues it for the next one. m is copied unless it is shared, so the caller
 // may release it. Send returns transport.ErrClosed if c is not open. If the queue would exceed its limit, Send
 // queues nothing and returns transport.ErrSlowPeer; the caller must then end c.
-func (c *Conn) Send(m *transport.Message) error { return c.send(item{message: m}) }
+func (c *Conn) Send(m *transport.Message) error { return c.send(Item{Message: m}) }
 
 // SendPacket is like Send for a packet without data.
-func (c *Conn) SendPacket(t packet.Type) error { return c.send(item{kind: t}) }
+func (c *Conn) SendPacket(t packet.Type) error { return c.send(Item{Type: t}) }
 
-func (c *Conn) send(i item) error {
+func (c *Conn) send(i Item) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -154,12 +165,63 @@ func (c *Conn) send(i item) error {
 	case c.queued+i.size() > c.config.MaxQueuedBytes:
 		return transport.ErrSlowPeer
 	}
-	if i.message != nil {
-		i.message = i.message.Share()
+	c.config.Budget.Add(itemBytes)
+	if i.Message != nil {
+		i.Message = i.Message.Share()
+		c.config.Budget.Hold(i.Message)
 	}
 	c.queue = append(c.queue, i)
 	c.queued += i.size()
 	return nil
+}
+
+// maxPackets is the largest number of packets in a response, unless the client is far behind. Some clients reject
+// payloads with more than 16.
+const maxPackets = 16
+
+// takeLocked removes the next response from the queue, which must not be empty: whole messages, of up to maxPackets
+// packets or a quarter of the queue.
+func (c *Conn) takeLocked() response {
+	limit := max(maxPackets, len(c.queue)/4)
+	n := 0
+	for packets := 0; n < len(c.queue); n++ {
+		packets += c.queue[n].packets()
+		if n > 0 && packets > limit {
+			break
+		}
+	}
+	r := c.encode(c.queue[:n])
+	c.dropLocked(n)
+	return r
+}
+
+// packets returns the number of packets of i.
+func (i Item) packets() int {
+	if i.Message == nil {
+		return 1
+	}
+	n := len(i.Message.Binary())
+	if _, ok := i.Message.Text(); ok {
+		n++
+	}
+	return n
+}
+
+// dropLocked removes the first n items of the queue.
+func (c *Conn) dropLocked(n int) {
+	for _, i := range c.queue[:n] {
+		c.queued -= i.size()
+		c.config.Budget.Add(-itemBytes)
+		if i.Message != nil {
+			c.config.Budget.Drop(i.Message)
+		}
+	}
+	if n == len(c.queue) {
+		c.queue = nil
+		return
+	}
+	clear(c.queue[:n])
+	c.queue = c.queue[n:]
 }
 
 // Writable reports whether a GET is waiting, so that a message sent now need not be queued.
@@ -169,7 +231,28 @@ func (c *Conn) Writable() bool {
 	return c.get != nil && !c.corked
 }
 
-// Cork holds messages back until Uncork, Close or End, so that one GET gets all of them. Calls do not nest.
+// Queue returns a copy of the queue. The messages must not be changed.
+func (c *Conn) Queue() []Item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Item(nil), c.queue...)
+}
+
+// Queued returns the size of the queue in bytes, as Config.MaxQueuedBytes counts them.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
+
+// Alive reports whether the client has a request open or had one within the given time.
+func (c *Conn) Alive(within time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.get != nil || c.post != nil || time.Since(epoch)-c.heard <= within
+}
+
+// Cork holds messages back until Uncork, Close or Abort, so that one GET gets many of them. Calls do not nest.
 func (c *Conn) Cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,24 +273,17 @@ func (c *Conn) uncorkLocked() {
 	c.corked = false
 }
 
-// Queued reports whether anything is queued for the next GET.
-func (c *Conn) Queued() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.queue) > 0
-}
-
 // Release answers a waiting GET with a noop packet, so that the client can stop polling.
 func (c *Conn) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.get != nil {
-		c.answerLocked(item{kind: packet.Noop})
+		c.answerLocked(Item{Type: packet.Noop})
 	}
 }
 
 // Pause holds back the responses to POST requests until Resume; a client sends its next POST only after the
-// previous response. Calls do not nest.
+// previous response. If the client abandons the POST meanwhile, HandleError is called. Calls do not nest.
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,124 +295,108 @@ func (c *Conn) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.paused = false
-	c.resumeLocked()
+	c.wakeLocked()
 }
 
 // Close ends c gracefully: the queue is delivered, followed by a close packet. It reports whether both could be
 // done at once; if not, HandleEnd is called later. A Conn whose client sends no more GETs stays in this state until
-// End. Packets are still delivered; a close packet from the client ends the session early.
+// Abort. Packets are still delivered; a close packet from the client ends the session early.
 func (c *Conn) Close() (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.uncorkLocked()
 	if c.state == stateOpen {
 		c.state = stateClosing
-		c.resumeLocked()
+		c.wakeLocked()
 		if c.get != nil {
-			c.answerLocked(item{kind: packet.Close})
+			c.answerLocked(Item{Type: packet.Close})
 			c.endLocked()
 		}
 	}
 	return c.state == stateEnded
 }
 
-// End ends c at once: a waiting GET is answered with a packet of type t, a POST in progress is interrupted, and the
-// queue is not delivered. Unsent returns the messages left in the queue.
-func (c *Conn) End(t packet.Type) {
+// Abort ends c at once: a waiting GET is answered with a packet of type farewell, and a POST whose body has not arrived
+// is interrupted. Abort returns the queue, which is lost unless the caller sends it by another transport.
+//
+// A client always has a GET in progress. If none waits while a POST is being served, a GET may be about to arrive: it
+// is answered with farewell as well, and the response to the POST waits for it a moment. late reports this case. The
+// owner then passes requests to Serve until Late returns false.
+func (c *Conn) Abort(farewell packet.Type) (unsent []Item, late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.uncorkLocked()
+	c.late = c.state != stateEnded && c.get == nil && c.posts > 0 && !c.frozen
+	c.farewell = farewell
 	if c.get != nil {
-		c.answerLocked(item{kind: t})
+		c.answerLocked(Item{Type: farewell})
 	}
+	unsent = c.queue
+	c.dropLocked(len(unsent))
 	c.endLocked()
+	return unsent, c.late
 }
 
-// Freeze stops the delivery of packets and waits until a delivery in progress has finished. It must not be called
-// from HandlePacket or HandlePosted.
-func (c *Conn) Freeze() {
-	c.dispatch.Lock()
-	defer c.dispatch.Unlock()
+// Late reports whether c has ended but would still answer a GET.
+func (c *Conn) Late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.late
+}
+
+// Freeze rejects POSTs from now on, so that the next packet arrives by another transport. It returns false, and changes
+// nothing, if packets are being delivered: a client must not switch transports before the response to its last POST.
+// Freeze waits up to freezeTime for the delivery to end. It must not be called from HandlePayload.
+func (c *Conn) Freeze() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	moment := time.NewTimer(freezeTime)
+	defer moment.Stop()
+	for c.post != nil && c.post.received && !c.post.handed {
+		if !c.waitLocked(nil, moment.C) {
+			return false
+		}
+	}
 	c.frozen = true
+	return true
 }
 
-// Detach ends c because another transport takes over. The queue is passed to message and control, in order. They
-// are called before Detach returns and must not use c.
-func (c *Conn) Detach(message func(*transport.Message), control func(packet.Type)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	queue := c.queue
-	if c.get != nil {
-		c.answerLocked(item{kind: packet.Close})
-	}
-	c.endLocked()
-	c.queue, c.queued = nil, 0
-	for _, i := range queue {
-		if i.message != nil {
-			message(i.message)
-		} else {
-			control(i.kind)
-		}
-	}
-}
-
-// Unsent returns the messages that were queued when c ended, until Forget. They must not be changed.
-func (c *Conn) Unsent() []*transport.Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var unsent []*transport.Message
-	for _, i := range c.queue {
-		if i.message != nil {
-			unsent = append(unsent, i.message)
-		}
-	}
-	return unsent
-}
-
-// Forget drops the queue of a Conn that has ended.
-func (c *Conn) Forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue, c.queued = nil, 0
-}
+// freezeTime bounds the wait of Freeze, which is called on an event loop.
+const freezeTime = time.Millisecond
 
 func (c *Conn) endLocked() {
 	c.state = stateEnded
-	if p := c.post; p != nil && !p.received && !p.cut {
-		p.cut = true
-		// A Read that waits for the rest of the body fails; without deadlines the next Read fails.
-		_ = p.controller.SetReadDeadline(time.Unix(1, 0))
+	if c.post != nil {
+		c.post.cutOff()
 	}
-	c.resumeLocked()
+	c.wakeLocked()
 }
 
-func (c *Conn) resumeLocked() {
-	if c.resume != nil {
-		close(c.resume)
-		c.resume = nil
+// waitLocked releases the lock and waits for wakeLocked. It returns false if gone or due comes first.
+func (c *Conn) waitLocked(gone <-chan struct{}, due <-chan time.Time) bool {
+	if c.changed == nil {
+		c.changed = make(chan struct{})
 	}
-}
-
-// answerLocked passes items to the waiting GET.
-func (c *Conn) answerLocked(items ...item) { c.deliverLocked(c.encode(items)) }
-
-// deliverLocked passes a response to the waiting GET.
-func (c *Conn) deliverLocked(answer response) {
-	g := c.get
-	c.get = nil
-	switch {
-	case g.parker == nil:
-		g.answer <- answer
-	case c.config.Header != nil || c.compresses(answer):
-		go c.unparkApart(g, answer) // a function of the application may block, and compressing takes time
-	default:
-		c.unpark(g, answer)
+	changed := c.changed
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	select {
+	case <-changed:
+		return true
+	case <-gone:
+		return false
+	case <-due:
+		return false
 	}
 }
 
-// takeLocked empties the queue.
-func (c *Conn) takeLocked() response {
-	r := c.encode(c.queue)
-	c.queue, c.queued = nil, 0
-	return r
+// wakeLocked wakes all callers of waitLocked.
+func (c *Conn) wakeLocked() {
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
 }
+
+// hearLocked records that a request is open.
+func (c *Conn) hearLocked() { c.heard = time.Since(epoch) }

@@ -24,18 +24,18 @@ var bodies bufpool.Pool
 func (r response) release() { bodies.Put(r.body) }
 
 // encode encodes items as one payload.
-func (c *Conn) encode(items []item) response {
+func (c *Conn) encode(items []Item) response {
 	var few [4]packet.Packet
 	packets := few[:0]
 	compress := false
 	for _, i := range items {
-		if i.message == nil {
-			packets = append(packets, packet.Packet{Type: i.kind})
-			compress = compress || i.kind != packet.Noop && i.kind != packet.Close
+		if i.Message == nil {
+			packets = append(packets, packet.Packet{Type: i.Type})
+			compress = compress || i.Type != packet.Noop && i.Type != packet.Close
 			continue
 		}
-		packets = appendMessage(packets, i.message)
-		compress = compress || !i.message.NoCompress
+		packets = appendMessage(packets, i.Message)
+		compress = compress || !i.Message.NoCompress
 	}
 	return c.encodePackets(packets, compress)
 }

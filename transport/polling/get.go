@@ -2,12 +2,8 @@ package polling
 
 import (
 	"net/http"
-	"runtime/debug"
-	"strconv"
-	"strings"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
-	"github.com/myriad-rt/myriad/internal/coding"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -39,7 +35,7 @@ func (c *Conn) Handshake(w http.ResponseWriter, r *http.Request, open string, in
 	if initial != nil {
 		packets = appendMessage(packets, initial)
 	}
-	c.write(w, r, c.encodePackets(packets, true))
+	c.answer(w, r, c.encodePackets(packets, true))
 }
 
 // Serve answers a request of the session; a GET waits until there is something to send. If c has ended, Serve
@@ -59,7 +55,14 @@ func (c *Conn) Serve(w http.ResponseWriter, r *http.Request) error {
 
 func (c *Conn) serveGet(w http.ResponseWriter, r *http.Request) error {
 	c.mu.Lock()
+	c.hearLocked()
 	switch {
+	case c.late:
+		c.late = false
+		answer := c.encode([]Item{{Type: c.farewell}})
+		c.wakeLocked()
+		c.mu.Unlock()
+		c.answer(w, r, answer)
 	case c.state == stateEnded:
 		c.mu.Unlock()
 		return transport.ErrClosed
@@ -70,14 +73,14 @@ func (c *Conn) serveGet(w http.ResponseWriter, r *http.Request) error {
 	case len(c.queue) > 0 && !c.corked:
 		answer := c.takeLocked()
 		c.mu.Unlock()
-		c.write(w, r, answer)
+		c.answer(w, r, answer)
 		c.handler.HandleDrain()
 	case c.state == stateClosing:
-		answer := c.encode([]item{{kind: packet.Noop}, {kind: packet.Close}})
+		answer := c.encode([]Item{{Type: packet.Noop}, {Type: packet.Close}})
 		c.endLocked()
 		c.mu.Unlock()
 		c.handler.HandleEnd()
-		c.write(w, r, answer)
+		c.answer(w, r, answer)
 	default:
 		if parker, ok := w.(Parker); ok {
 			g := &get{parker: parker, request: r}
@@ -96,6 +99,7 @@ func (c *Conn) serveGet(w http.ResponseWriter, r *http.Request) error {
 
 // wait waits until a GET is answered or its client leaves.
 func (c *Conn) wait(w http.ResponseWriter, r *http.Request, g *get) {
+	unlimit(w)
 	var answer response
 	select {
 	case answer = <-g.answer:
@@ -106,88 +110,53 @@ func (c *Conn) wait(w http.ResponseWriter, r *http.Request, g *get) {
 		// The GET was answered at the same moment; writing that answer fails like any other.
 		answer = <-g.answer
 	}
-	c.write(w, r, answer)
+	limit(w, r)
+	c.answer(w, r, answer)
 }
 
-// lose ends the session because the client of a GET has left. It returns false if the GET has been answered.
+// lose ends the session because the client has abandoned a GET. If a POST is being received, which the client sent
+// before it left, that is handled first. lose returns false if the GET has been answered.
 func (c *Conn) lose(g *get) bool {
 	c.mu.Lock()
-	lost := c.get == g
-	if lost {
-		c.get = nil
+	if c.get != g {
+		c.mu.Unlock()
+		return false
 	}
+	c.get = nil
+	c.hearLocked()
+	c.lost = c.post != nil && !c.post.handed
+	later := c.lost
 	c.mu.Unlock()
-	if lost {
+	if !later {
 		c.handler.HandleError(ErrPollClosed)
 	}
-	return lost
+	return true
 }
 
-// unpark answers a parked GET. The caller may hold any lock.
+// answerLocked passes items to the waiting GET.
+func (c *Conn) answerLocked(items ...Item) { c.deliverLocked(c.encode(items)) }
+
+// deliverLocked passes a response to the waiting GET.
+func (c *Conn) deliverLocked(answer response) {
+	g := c.get
+	c.get = nil
+	c.hearLocked()
+	switch {
+	case g.parker == nil:
+		g.answer <- answer
+	case c.config.Header != nil:
+		go c.unparkApart(g, answer) // a function of the application may block
+	case c.compresses(answer):
+		compressors.do(func() { c.unpark(g, answer) })
+	default:
+		c.unpark(g, answer)
+	}
+}
+
+// unpark answers a parked GET. The caller may hold any lock, unless there is a Config.Header.
 func (c *Conn) unpark(g *get, answer response) {
-	c.write(g.parker, g.request, answer)
-	if g.parker.Unpark() != nil {
+	err := c.write(g.parker, g.request, answer)
+	if gone := g.parker.Unpark(); err != nil || gone != nil {
 		go c.handler.HandleError(ErrPollClosed)
-	}
-}
-
-// unparkApart is unpark on its own goroutine. It recovers panics of application functions.
-func (c *Conn) unparkApart(g *get, answer response) {
-	defer func() {
-		if p := recover(); p != nil {
-			clear(g.parker.Header())
-			g.parker.WriteHeader(http.StatusInternalServerError)
-			_ = g.parker.Unpark() // the session ends in any case
-			c.handler.HandlePanic(p, debug.Stack())
-		}
-	}()
-	c.unpark(g, answer)
-}
-
-// compresses reports whether a response is compressed for clients that accept it.
-func (c *Conn) compresses(answer response) bool {
-	return answer.compress && c.config.CompressFrom >= 0 && answer.body.Len() >= c.config.CompressFrom
-}
-
-// write writes a successful response to a GET and releases it.
-func (c *Conn) write(w http.ResponseWriter, r *http.Request, answer response) {
-	defer answer.release()
-	h := w.Header()
-	if answer.binary {
-		h.Set("Content-Type", "application/octet-stream")
-	} else {
-		h.Set("Content-Type", "text/plain; charset=UTF-8")
-	}
-	encoding := ""
-	if c.compresses(answer) {
-		encoding = coding.Negotiate(r.Header.Get("Accept-Encoding"), gzipCoding, deflateCoding)
-	}
-	if encoding == "" {
-		h.Set("Content-Length", strconv.Itoa(answer.body.Len()))
-	} else {
-		h.Set("Content-Encoding", encoding)
-	}
-	c.finishHeader(h, r)
-	w.WriteHeader(http.StatusOK)
-	var err error
-	if encoding == "" {
-		_, err = w.Write(answer.body.B)
-	} else {
-		err = compress(w, encoding, answer.body.B)
-	}
-	if err != nil {
-		c.handler.HandleError(ErrPollClosed)
-	}
-}
-
-// finishHeader adds the fields common to all successful responses.
-func (c *Conn) finishHeader(h http.Header, r *http.Request) {
-	h.Set("Cache-Control", "no-store")
-	// Internet Explorer would apply its XSS filter to the response.
-	if agent := r.UserAgent(); strings.Contains(agent, ";MSIE") || strings.Contains(agent, "Trident/") {
-		h.Set("X-XSS-Protection", "0")
-	}
-	if c.config.Header != nil {
-		c.config.Header(h, r)
 	}
 }

@@ -103,7 +103,7 @@ func TestPark(t *testing.T) {
 	if err := <-f.told; err != ErrOverlap {
 		t.Error(err)
 	}
-	c.End(packet.Close)
+	c.Abort(packet.Close)
 	p.wait(t)
 }
 

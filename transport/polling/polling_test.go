@@ -6,41 +6,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"github.com/myriad-rt/myriad/engineio/packet"
 	"github.com/myriad-rt/myriad/transport"
 )
-
-func TestFormValue(t *testing.T) {
-	tests := []struct {
-		in, key, want string
-		ok            bool
-	}{
-		{"a=1&b=2", "b", "2", true},
-		{"a=1&a=2", "a", "2", true},
-		{"a", "a", "", true},
-		{"a=b=c", "a", "b=c", true},
-		{"&&a=%41+b", "a", "A b", true},
-		{"%61=1", "a", "1", true},
-		{"a=%", "a", "%", true},
-		{"a=%4", "a", "%4", true},
-		{"a=%zz%2f", "a", "%zz/", true},
-		{"a=%ff", "a", "\uFFFD", true},
-		{"b=1", "a", "", false},
-		{"", "", "", false},
-	}
-	for _, tt := range tests {
-		if got, ok := FormValue(tt.in, tt.key); got != tt.want || ok != tt.ok {
-			t.Errorf("FormValue(%q, %q) = %q, %v", tt.in, tt.key, got, ok)
-		}
-	}
-}
 
 func TestUnescapeLines(t *testing.T) {
 	tests := map[string]string{`a\nb`: "a\nb", `a\\nb`: `a\nb`, `\\\n`: `\` + `\n`, `a\b\\`: `a\b\\`, `\n\n`: "\n\n", "a\nb": "a\nb", ``: ``}
@@ -69,29 +44,35 @@ type recorder struct {
 
 func (r *recorder) HandlePanic(panicked any, _ []byte) { panic(panicked) }
 
-func (r *recorder) HandlePacket(p packet.Packet) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.packets = append(r.packets, p.Type.String()+" "+string(p.Data))
-	return p.Type != packet.Close
-}
-
-func (r *recorder) HandlePosted(err error) {
+func (r *recorder) HandlePayload(next func() (packet.Packet, bool, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.posts++
-	if err != nil {
-		r.errs = append(r.errs, err)
+	for {
+		p, ok, err := next()
+		if err != nil {
+			r.errs = append(r.errs, err)
+		}
+		if !ok || p.Type == packet.Close {
+			return
+		}
+		r.packets = append(r.packets, p.Type.String()+" "+string(p.Data))
 	}
 }
 
-func (r *recorder) HandleDrain()          { r.drained++ }
-func (r *recorder) HandleError(err error) { r.errs = append(r.errs, err) }
-func (r *recorder) HandleEnd()            { r.ended++ }
+func (r *recorder) HandleDrain() { r.drained++ }
+func (r *recorder) HandleError(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errs = append(r.errs, err)
+}
+func (r *recorder) HandleEnd() { r.ended++ }
 
 func newConn(p Params) (*Conn, *recorder) {
 	r := new(recorder)
-	return New(&Config{MaxBodyBytes: 1000, MaxQueuedBytes: 1000, CompressFrom: -1}, r, p), r
+	return New(&Config{
+		MaxBodyBytes: 1000, MaxBodyPieces: 100, BodyTimeout: time.Minute, MaxQueuedBytes: 1000, CompressFrom: -1,
+	}, r, p), r
 }
 
 // serve serves one request. A GET must not wait.
@@ -119,27 +100,29 @@ func TestConnEnds(t *testing.T) {
 	}
 }
 
-func TestDetach(t *testing.T) {
+func TestAbortReturnsTheQueue(t *testing.T) {
 	c, r := newConn(Params{})
 	m := transport.NewMessage()
 	m.SetText(append(m.Buffer(), "a"...))
 	_, _ = c.Send(m), c.SendPacket(packet.Ping)
 	m.Release()
-	if !c.Queued() {
-		t.Error("nothing is queued")
+	if n := c.Queued(); n != 1+2*itemBytes {
+		t.Errorf("%d bytes are queued", n)
 	}
-	c.Freeze()
-	if status, answer, _ := serve(c, "POST", "4late"); status != 200 || answer != "ok" || len(r.packets) != 0 {
-		t.Errorf("%d %q %v", status, answer, r.packets)
+	if !c.Freeze() {
+		t.Error("not frozen")
 	}
-	var got []string
-	c.Detach(
-		func(m *transport.Message) { text, _ := m.Text(); got = append(got, string(text)) },
-		func(p packet.Type) { got = append(got, p.String()) })
-	if s := strings.Join(got, " "); s != "a ping" {
-		t.Errorf("detached %q", s)
+	if _, _, err := serve(c, "POST", "4late"); err != transport.ErrClosed || len(r.packets) != 0 {
+		t.Errorf("%v %v", err, r.packets)
 	}
-	if _, _, err := serve(c, "GET", ""); err != transport.ErrClosed {
+	unsent, late := c.Abort(packet.Close)
+	if late || len(unsent) != 2 || unsent[1].Type != packet.Ping {
+		t.Fatalf("%v, late %v", unsent, late)
+	}
+	if text, _ := unsent[0].Message.Text(); string(text) != "a" {
+		t.Errorf("%q", text)
+	}
+	if _, _, err := serve(c, "GET", ""); err != transport.ErrClosed || c.Queued() != 0 {
 		t.Error(err)
 	}
 }
@@ -194,7 +177,7 @@ func TestWaitingGet(t *testing.T) {
 		if again := get(t.Context()); again.Code != 400 || again.Body.Len() > 0 || r.errs[1] != ErrOverlap {
 			t.Errorf("%d %q, errors %v", again.Code, again.Body, r.errs)
 		}
-		c.End(packet.Close)
+		c.Abort(packet.Close)
 		synctest.Wait()
 		if w.Body.String() != "1" {
 			t.Errorf("%q", w.Body)
@@ -249,22 +232,6 @@ func TestBrokenPost(t *testing.T) {
 	request.Body = brokenBody{}
 	_ = c.Serve(httptest.NewRecorder(), request)
 	t.Error("no panic")
-}
-
-func FuzzForm(f *testing.F) {
-	for _, seed := range []string{"d=4hello", "d=%34%0a", `d=\n\\n`, "%64=+", "d=%e2%82"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := FormValue(s, "d")
-		if values, err := url.ParseQuery(s); err == nil && ok {
-			all := values["d"]
-			if want := string(packet.Sanitize([]byte(all[len(all)-1]))); got != want {
-				t.Errorf("FormValue(%q) = %q, want %q", s, got, want)
-			}
-		}
-		unescapeLines(got)
-	})
 }
 
 // FuzzPost serves arbitrary bodies in each protocol.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/myriad-rt/myriad/engineio/packet"
 	"github.com/myriad-rt/myriad/internal/bufpool"
+	"github.com/myriad-rt/myriad/internal/form"
 	"github.com/myriad-rt/myriad/transport"
 )
 
@@ -18,180 +20,225 @@ const binaryContent = "application/octet-stream"
 
 var requests bufpool.Pool
 
+// post is a POST request without a response yet. Its fields are guarded by Conn.mu.
+type post struct {
+	controller *http.ResponseController
+	received   bool // the body has arrived
+	handed     bool // its packets have been delivered
+	cut        bool // interrupted
+}
+
+// cutOff interrupts p unless its body has arrived. A Read that waits fails; without deadlines the next Read fails.
+func (p *post) cutOff() {
+	if !p.received {
+		p.cut = true
+		_ = p.controller.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 func (c *Conn) servePost(w http.ResponseWriter, r *http.Request) error {
 	binary := r.Header.Get("Content-Type") == binaryContent
 	p := &post{controller: http.NewResponseController(w)}
+	var err error
 	c.mu.Lock()
+	c.hearLocked()
 	switch {
-	case c.state == stateEnded:
+	case c.state == stateEnded || c.frozen:
 		c.mu.Unlock()
 		return transport.ErrClosed
 	case c.post != nil:
-		c.mu.Unlock()
-		c.handler.HandleError(ErrPostOverlap)
-		w.WriteHeader(http.StatusBadRequest)
-		return nil
+		err = ErrPostOverlap
 	case binary && !c.v3:
-		c.mu.Unlock()
-		c.handler.HandleError(ErrContent)
-		w.WriteHeader(http.StatusBadRequest)
-		return nil
+		err = ErrContent
+	default:
+		c.post = p
+		_ = p.controller.SetReadDeadline(c.bodyDeadline(r))
 	}
-	c.post = p
+	c.posts++
 	c.mu.Unlock()
+	defer c.served()
 
-	switch err := c.take(p, r, binary); {
-	case errors.Is(err, errTooLarge):
-		refuseBody(w, r, p.controller)
-		return nil
-	case err != nil:
-		if !errors.Is(err, errCut) {
-			c.handler.HandleError(ErrPostClosed)
-		}
+	if err == nil {
+		err = c.take(p, w, r, binary)
+	}
+	if err == errCut {
 		panic(http.ErrAbortHandler)
 	}
-	c.hold(r)
-
+	if err != nil {
+		c.handler.HandleError(err)
+	}
+	c.awaitLate(r)
 	h := w.Header()
-	h.Set("Content-Type", "text/html")
-	h.Set("Content-Length", "2")
-	c.finishHeader(h, r)
-	w.WriteHeader(http.StatusOK)
-	_, _ = io.WriteString(w, "ok") // a client that has left will not poll again either
+	switch err {
+	case nil:
+		h.Set("Content-Type", "text/html")
+		h.Set("Content-Length", "2")
+		c.finishHeader(h, r)
+		limit(w, r)
+		w.WriteHeader(http.StatusOK)
+		_, _ = io.WriteString(w, "ok") // a client that has left will not poll again either
+	case ErrPostOverlap, ErrContent:
+		w.WriteHeader(http.StatusBadRequest)
+	case ErrPostSize, ErrPostPieces:
+		c.refuse(w, p, http.StatusRequestEntityTooLarge)
+	case ErrPostTimeout:
+		c.refuse(w, p, http.StatusRequestTimeout)
+	default:
+		panic(http.ErrAbortHandler)
+	}
 	return nil
 }
 
-var (
-	errTooLarge = errors.New("polling: body too large")
-	errCut      = errors.New("polling: session ended while a POST was being received")
-)
-
-// take reads the body of a POST and delivers its packets. The body is not kept while the response is held back.
-// After an error another POST may follow.
-func (c *Conn) take(p *post, r *http.Request, binary bool) error {
-	body := requests.Get()
-	defer requests.Put(body)
-	err := readBody(body, r.Body, c.config.MaxBodyBytes)
+// served is called at the end of servePost.
+func (c *Conn) served() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hearLocked()
+	if c.posts--; c.posts == 0 {
+		c.late = false
+	}
+}
+
+// bodyDeadline returns the time at which the body of a request must have arrived.
+func (c *Conn) bodyDeadline(r *http.Request) time.Time {
+	d := c.config.BodyTimeout
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.ReadTimeout > 0 {
+		d = min(d, s.ReadTimeout)
+	}
+	return time.Now().Add(d)
+}
+
+// refusedTime is how long the rest of a rejected body is read before the connection is closed. Closing it at once could
+// destroy the response.
+const refusedTime = 2 * time.Second
+
+// refuse answers a POST whose body has not been read completely.
+func (c *Conn) refuse(w http.ResponseWriter, p *post, status int) {
+	_ = p.controller.SetReadDeadline(time.Now().Add(refusedTime))
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(status)
+}
+
+// errCut is returned for a POST that was interrupted because the session has ended.
+var errCut = errors.New("polling: cut off")
+
+// take reads the body of a POST and delivers its packets, and then waits while c is paused. After an error another POST
+// may follow.
+func (c *Conn) take(p *post, w http.ResponseWriter, r *http.Request, binary bool) error {
+	body := requests.Get()
+	defer func() {
+		if body != nil {
+			requests.Put(body)
+		}
+	}()
+	err := c.readBody(body, r.Body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	p.received = true
 	if p.cut {
 		err = errCut
 	}
-	if err != nil {
-		c.post = nil
-	}
-	c.mu.Unlock()
 	if err == nil {
+		c.mu.Unlock()
 		c.handOver(body.B, binary)
+		requests.Put(body) // the body is not kept while the response is held back
+		body = nil
+		c.mu.Lock()
+		p.handed = true
+		c.wakeLocked()
+		if c.lost {
+			err = ErrPollClosed
+		} else {
+			err = c.holdLocked(w, r)
+		}
 	}
+	c.post = nil
 	return err
 }
 
-// readBody reads r to its end into b, or returns errTooLarge after more than limit bytes.
-func readBody(b *bytebufferpool.ByteBuffer, r io.Reader, limit int) error {
+// readBody reads all of r into b.
+func (c *Conn) readBody(b *bytebufferpool.ByteBuffer, r io.Reader) error {
 	const step = 512
 	b.Reset()
-	for {
+	for pieces := 0; ; {
 		if cap(b.B)-len(b.B) < step {
 			b.B = append(b.B, make([]byte, max(step, len(b.B)))...)[:len(b.B)]
 		}
 		n, err := r.Read(b.B[len(b.B):cap(b.B)])
 		b.B = b.B[:len(b.B)+n]
+		if n > 0 {
+			pieces++
+		}
+		var tooLarge *http.MaxBytesError
 		switch {
-		case len(b.B) > limit:
-			return errTooLarge
+		case len(b.B) > c.config.MaxBodyBytes || errors.As(err, &tooLarge):
+			return ErrPostSize
+		case pieces > c.config.MaxBodyPieces:
+			return ErrPostPieces
 		case err == io.EOF:
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return ErrPostTimeout
 		case err != nil:
-			return err
+			return ErrPostClosed
 		}
 	}
 }
 
-const (
-	// refusedBytes and refusedTime bound the part of a refused body that is read to keep its connection usable.
-	refusedBytes = 64 << 20
-	refusedTime  = 30 * time.Second
-)
-
-// refuseBody answers 413 while the client is still sending, and then reads the rest of the body so that the
-// connection can be used for the next request.
-func refuseBody(w http.ResponseWriter, r *http.Request, controller *http.ResponseController) {
-	// If the response cannot be sent early, it is sent after the body has been read.
-	_ = controller.EnableFullDuplex()
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(http.StatusRequestEntityTooLarge)
-	_ = controller.Flush()
-	_ = controller.SetReadDeadline(time.Now().Add(refusedTime))
-	_, _ = io.CopyN(io.Discard, r.Body, refusedBytes)
-}
-
 // handOver decodes the body of a POST and delivers its packets.
 func (c *Conn) handOver(body []byte, binary bool) {
-	c.dispatch.Lock()
-	defer c.dispatch.Unlock()
-	c.mu.Lock()
-	ended := c.state == stateEnded
-	c.mu.Unlock()
-	if ended || c.frozen {
-		return
-	}
 	if !binary {
 		body = packet.Sanitize(body)
 	}
 	if c.jsonp {
-		d, ok := FormValue(string(body), "d")
+		d, ok := form.Value(string(body), "d")
 		if !ok {
 			return
 		}
 		body, binary = unescapeLines(d), false
 	}
-	var next func() (packet.Packet, bool, error)
 	switch {
 	case !c.v3:
 		payload := packet.NewPayload(body)
-		next = payload.Next
+		c.handler.HandlePayload(payload.Next)
 	case binary:
 		payload := packet.NewBinaryPayloadV3(body)
-		next = payload.Next
+		c.handler.HandlePayload(payload.Next)
 	default:
 		payload := packet.NewStringPayloadV3(body)
-		next = payload.Next
-	}
-	for {
-		p, ok, err := next()
-		if !ok {
-			c.handler.HandlePosted(err)
-			return
-		}
-		if !c.handler.HandlePacket(p) {
-			c.handler.HandlePosted(nil)
-			return
-		}
+		c.handler.HandlePayload(payload.Next)
 	}
 }
 
-// hold waits until c is resumed, if it is paused.
-func (c *Conn) hold(r *http.Request) {
-	c.mu.Lock()
+// holdLocked waits until c is resumed, if it is paused. It returns ErrPostClosed if the client leaves.
+func (c *Conn) holdLocked(w http.ResponseWriter, r *http.Request) error {
+	if c.paused && c.state == stateOpen {
+		unlimit(w)
+	}
 	for c.paused && c.state == stateOpen {
-		if c.resume == nil {
-			c.resume = make(chan struct{})
-		}
-		resume := c.resume
-		c.mu.Unlock()
-		select {
-		case <-resume:
-			c.mu.Lock()
-		case <-r.Context().Done():
-			c.mu.Lock()
-			c.post = nil
-			c.mu.Unlock()
-			return
+		if !c.waitLocked(r.Context().Done(), nil) {
+			return ErrPostClosed
 		}
 	}
-	c.post = nil
-	c.mu.Unlock()
+	return nil
+}
+
+// lateTime bounds how long the response to a POST waits for a GET that may be about to arrive.
+const lateTime = 200 * time.Millisecond
+
+// awaitLate waits for the GET that is still answered after c has ended.
+func (c *Conn) awaitLate(r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.late {
+		return
+	}
+	due := time.NewTimer(lateTime)
+	defer due.Stop()
+	for c.late && c.waitLocked(r.Context().Done(), due.C) {
+	}
+	c.late = false
 }
 
 // unescapeLines undoes the escaping by which JSONP clients protect line feeds from form encoding: a backslash and
