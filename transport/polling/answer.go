@@ -74,13 +74,11 @@ func (c *Conn) finishHeader(h http.Header, r *http.Request) {
 	}
 }
 
-// unlimit removes the deadlines that an http.Server has set for a request that is about to wait. Extending them after
-// the wait would be too late: at a write deadline HTTP/2 resets the stream, and at a read deadline HTTP/1 cancels the
-// context of the request. Errors are ignored: they come from writers without deadlines.
+// unlimit removes the write deadline that an http.Server has set for a request that is about to wait. Extending it after
+// the wait would be too late: HTTP/2 resets the stream when the deadline passes. net/http has removed the read deadline by
+// now. The error is ignored: it comes from writers without deadlines.
 func unlimit(w http.ResponseWriter) {
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{})
-	_ = c.SetWriteDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 // limit restores the write deadline for the response to a request that has waited.

@@ -6,8 +6,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,5 +272,104 @@ func BenchmarkSendToWaitingGet(b *testing.B) {
 		c.get = &get{answer: answer}
 		_ = c.Send(m)
 		(<-answer).release()
+	}
+}
+
+// TestPacketsPerResponse queues messages and counts the packets of each response. Clients exist that accept 16 at most.
+func TestPacketsPerResponse(t *testing.T) {
+	with := func(attachments int) *transport.Message {
+		m := transport.NewMessage()
+		m.SetText(append(m.Buffer(), "t"...))
+		m.SetBinary(make([][]byte, attachments)...)
+		defer m.Release()
+		return m.Share()
+	}
+	tests := []struct {
+		name     string
+		messages []*transport.Message
+		packets  []int
+	}{
+		{"few", slices.Repeat([]*transport.Message{with(0)}, 16), []int{16}},
+		{"one more", slices.Repeat([]*transport.Message{with(0)}, 17), []int{16, 1}},
+		{"attachments stay with their text", slices.Repeat([]*transport.Message{with(4)}, 4), []int{15, 5}},
+		{"a large message is not split", []*transport.Message{with(0), with(30), with(0)}, []int{1, 31, 1}},
+		{"far behind", slices.Repeat([]*transport.Message{with(0)}, 100), []int{25, 18, 16, 16, 16, 9}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := New(&Config{MaxQueuedBytes: 1 << 20, CompressFrom: -1}, new(recorder), Params{})
+			for _, m := range tt.messages {
+				if err := c.Send(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []int
+			for c.Queued() > 0 {
+				_, body, _ := serve(c, "GET", "")
+				got = append(got, 1+strings.Count(body, "\x1e"))
+			}
+			if !slices.Equal(got, tt.packets) {
+				t.Errorf("packets %v, want %v", got, tt.packets)
+			}
+		})
+	}
+}
+
+// TestBudget checks that whatever ends a queue takes it off the budget.
+func TestBudget(t *testing.T) {
+	for name, end := range map[string]func(c *Conn){
+		"abort": func(c *Conn) { c.Abort(packet.Close) },
+		"polls": func(c *Conn) {
+			for c.Queued() > 0 {
+				_, _, _ = serve(c, "GET", "")
+			}
+		},
+		"close": func(c *Conn) {
+			c.Close()
+			for range 4 {
+				_, _, _ = serve(c, "GET", "")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			budget := transport.NewBudget(1<<20, nil)
+			c := New(&Config{MaxQueuedBytes: 1 << 20, Budget: budget, CompressFrom: -1}, new(recorder), Params{})
+			shared := transport.TextMessage("shared")
+			budget.Hold(shared) // in another queue
+			for range 20 {
+				_ = c.Send(shared)
+				_ = c.SendPacket(packet.Ping)
+			}
+			if want := int64(len("shared") + 40*itemBytes); budget.Used() != want {
+				t.Errorf("%d bytes, want %d", budget.Used(), want)
+			}
+			end(c)
+			budget.Drop(shared)
+			if budget.Used() != 0 {
+				t.Errorf("%d bytes are left", budget.Used())
+			}
+		})
+	}
+}
+
+// TestCrewIsBounded has a crew do much more than it has goroutines.
+func TestCrewIsBounded(t *testing.T) {
+	var c crew
+	var now, most atomic.Int32
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Add(1)
+		c.do(func() {
+			defer wg.Done()
+			n := now.Add(1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			runtime.Gosched()
+			now.Add(-1)
+		})
+	}
+	wg.Wait()
+	if n := int(most.Load()); n > runtime.GOMAXPROCS(0) {
+		t.Errorf("%d at a time", n)
 	}
 }
