@@ -74,7 +74,7 @@ func (l *line) pushLocked(c *client, e entry) {
 		l.bytes += e.message.Size()
 	}
 	if l.bytes > maxLineBytes {
-		go c.session.Discard() // it calls functions of the application
+		go c.session.Abort() // it calls functions of the application
 		return
 	}
 	l.waiting = append(l.waiting, e)
