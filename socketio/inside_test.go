@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -295,10 +296,16 @@ func callEverything(ctx context.Context, url string) {
 		return
 	}
 	session := "/socket.io/?EIO=4&transport=polling&sid=" + sid
+	// poll fetches packets and reports whether there is a ping. Without an answer the server sends no other one.
+	poll := func() bool { return slices.Contains(strings.Split(do("GET", session, ""), "\x1e"), "2") }
 	do("POST", session, "40\x1e40/dynamic-1,\x1e40/asked,")
-	do("GET", session, "")
+	if poll() {
+		do("POST", session, "3")
+	}
 	do("POST", session, "42[\"event\"]\x1e42[\"number\",\"x\"]")
-	do("GET", session, "")
+	if poll() {
+		do("POST", session, "3")
+	}
 
 	conn, _, _, err := ws.Dialer{}.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/socket.io/?EIO=4&transport=websocket&sid="+sid)
 	if err != nil {
@@ -311,7 +318,11 @@ func callEverything(ctx context.Context, url string) {
 		return
 	}
 	var polling sync.WaitGroup // the server answers the poll with a noop before it switches
-	polling.Go(func() { do("GET", session, "") })
+	polling.Go(func() {
+		if poll() {
+			_, _ = conn.Write(frames("3")) // if that fails, so does reading
+		}
+	})
 	defer polling.Wait()
 	for pings := 0; pings < 2; {
 		text, err := wsutil.ReadServerText(conn)
