@@ -150,7 +150,8 @@ describe('the contract, with servers of their own', { concurrency: 2 }, () => {
     for (const [name, options] of ways) {
       const socket = await connect(small, options);
       socket.emit('message', 'x'.repeat(2000));
-      assert.equal(await ended(socket), name.startsWith('polling') ? 'transport error' : 'transport close');
+      const reason = await ended(socket); // over polling, the 413 and the close packet for the GET may come in either order
+      assert.ok(reason === 'transport close' || (name.startsWith('polling') && reason === 'transport error'), reason);
       assert.equal(await (await connect(small, options)).emitWithAck('echo', 'x'.repeat(900)), 'x'.repeat(900));
     }
   });

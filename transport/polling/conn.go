@@ -245,11 +245,12 @@ func (c *Conn) Queued() int {
 	return c.queued
 }
 
-// Alive reports whether the client has a request open or had one within the given time.
+// Alive reports whether the client has a GET open, or had a request within the given time. A POST that is held because c
+// is paused is no sign of life: the client may have died behind it.
 func (c *Conn) Alive(within time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.get != nil || c.post != nil || time.Since(epoch)-c.heard <= within
+	return c.get != nil || time.Since(epoch)-c.heard <= within
 }
 
 // Cork holds messages back until Uncork, Close or Abort, so that one GET gets many of them. Calls do not nest.
