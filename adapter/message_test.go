@@ -160,3 +160,31 @@ func BenchmarkDecodeMessage(b *testing.B) {
 		}
 	}
 }
+
+// TestNestedAndTruncated decodes messages that are nested deeper than any stack, and every beginning of valid ones.
+func TestNestedAndTruncated(t *testing.T) {
+	const deep = 1 << 20
+	event := `{"type":3,"data":{"packet":{"type":2,"data":["x",`
+	for name, payload := range map[string]string{
+		"arrays in MessagePack":      strings.Repeat("\x91", deep) + "\xc0",
+		"maps in MessagePack":        strings.Repeat("\x81\xa1k", deep) + "\xc0",
+		"open arrays in MessagePack": strings.Repeat("\x91", deep),
+		"maps as keys":               strings.Repeat("\x81", deep),
+		"arrays in JSON":             event + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `]},"opts":{}},"nsp":"/"}`,
+		"objects in JSON":            event + strings.Repeat(`{"k":`, deep) + "1" + strings.Repeat("}", deep) + `]},"opts":{}},"nsp":"/"}`,
+		"open arrays in JSON":        event + strings.Repeat("[", deep),
+	} {
+		if _, err := adapter.DecodeMessage([]byte(payload)); !errors.Is(err, adapter.ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", name, err)
+		}
+	}
+	for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/sharded.jsonl") {
+		payload := g.Payload(t)
+		for n := range payload {
+			// Behind the end there is nothing, not even the capacity of the slice.
+			if m, err := adapter.DecodeMessage(bytes.Clone(payload[:n])); err == nil {
+				t.Fatalf("%s: the first %d of %d bytes are decoded to %+v", g.ID, n, len(payload), m)
+			}
+		}
+	}
+}

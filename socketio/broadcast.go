@@ -79,6 +79,9 @@ func (b Broadcast) Emit(event string, args ...any) error {
 // returns the arguments of each acknowledgement in the order in which they came. When ctx or Timeout ends
 // the wait it returns those that came in time and ErrTimeout or the context's error.
 //
+// The result does not say which socket an acknowledgement came from: nodes of a cluster exchange the arguments alone, as
+// with the reference. Clients that have to be told apart put their id into the acknowledgement.
+//
 // There must be a deadline, in ctx or by Timeout: without one it returns ErrNoDeadline and sends nothing.
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	if _, ok := ctx.Deadline(); !ok && b.opts.Flags.Timeout <= 0 {

@@ -242,6 +242,7 @@ func testRecoveryMissed(t *testing.T, c *cluster) {
 			}{
 				{"all", adapter.Options{}, true},
 				{"room", adapter.Options{Rooms: []string{"nobody", "room"}}, true},
+				{"several", adapter.Options{Rooms: []string{"room", s.id, "room"}}, true},
 				{"own", adapter.Options{Rooms: []string{s.id}}, true},
 				{"other", adapter.Options{Rooms: []string{"other"}}, false},
 				{"except", adapter.Options{Except: []string{"room"}}, false},

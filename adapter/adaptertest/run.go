@@ -216,6 +216,21 @@ func testAcknowledgements(t *testing.T, n *Node) {
 	}
 	equal(t, "all answer", got, []string{`["a"]`, `["b"]`})
 
+	// A socket in several of the rooms is asked once, and waited for once.
+	for _, s := range sockets[:2] {
+		s.Take()
+	}
+	got, err = ask(patient(t), adapter.Options{Rooms: []string{"r", "a", "b", "r"}})
+	if err != nil {
+		t.Errorf("several rooms: %v", err)
+	}
+	equal(t, "several rooms", got, []string{`["a"]`, `["b"]`})
+	for _, s := range sockets[:2] {
+		if n := len(s.Take()); n != 1 {
+			t.Errorf("%s, which is in several of the rooms, was sent %d packets", s.id, n)
+		}
+	}
+
 	got, err = ask(patient(t), adapter.Options{Rooms: []string{"nobody"}})
 	if err != nil {
 		t.Errorf("nobody there: %v", err)
@@ -271,6 +286,9 @@ func testBulkOperations(t *testing.T, n *Node) {
 	equal(t, "found", ids, []string{`a[a y]{"of":"a"}`, `b[b r]{"of":"b"}`, `c[c]{"of":"c"}`})
 	if err := n.Adapter.DisconnectSockets(adapter.Options{Except: []string{"c"}}, false); err != nil {
 		t.Fatal(err)
+	}
+	if found, err := n.Adapter.FetchSockets(t.Context(), adapter.Options{Rooms: []string{"c", "s", "c"}}); err != nil || len(found) != 1 {
+		t.Errorf("a socket named twice: found %v, %v", found, err)
 	}
 	if a.Reachable() || b.Reachable() || !c.Reachable() {
 		t.Errorf("connected after DisconnectSockets: %v %v %v", a.Reachable(), b.Reachable(), c.Reachable())

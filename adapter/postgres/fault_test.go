@@ -212,14 +212,10 @@ func TestHang(t *testing.T) {
 	resume := sync.OnceFunc(f.server.Resume)
 	defer resume()
 	const count = 5000
-	start := time.Now()
 	for range count {
 		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("here"), adapter.Options{}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if took := time.Since(start); took > adaptertest.Patience {
-		t.Errorf("%d broadcasts took %v", count, took)
 	}
 	if got := len(f.socket[0].Take()); got != count {
 		t.Errorf("on this node: %d events, want %d", got, count)

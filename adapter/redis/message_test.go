@@ -153,6 +153,36 @@ func TestPHP(t *testing.T) {
 	}
 }
 
+// TestNestedAndTruncated decodes messages that are nested deeper than any stack, and every beginning of valid ones.
+func TestNestedAndTruncated(t *testing.T) {
+	const deep = 1 << 20
+	arrays, maps := strings.Repeat("\x91", deep)+"\xc0", strings.Repeat("\x81\xa1k", deep)+"\xc0"
+	for _, nested := range []string{arrays, maps} {
+		for name, payload := range map[string]string{
+			"whole":     nested,
+			"uid":       "\x93" + nested,
+			"packet":    "\x93\xa1u\x81\xa1x" + nested,
+			"event":     "\x93\xa1u\x82\xa4type\x02\xa4data\x92\xa1x" + nested + "\x80",
+			"options":   "\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1x" + nested,
+			"a surplus": "\x94\xa1u\x82\xa4type\x02\xa4data\x91\xa1x\x80" + nested,
+		} {
+			if _, err := decodeBroadcast([]byte(payload)); !errors.Is(err, adapter.ErrMalformed) {
+				t.Errorf("%s: %v, want ErrMalformed", name, err)
+			}
+		}
+	}
+	for _, file := range []string{"classic.jsonl", "emitter.jsonl"} {
+		for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/"+file) {
+			payload := g.Payload(t)
+			for n := range payload {
+				if m, err := decode(g.Channel, bytes.Clone(payload[:n])); err == nil {
+					t.Fatalf("%s: the first %d of %d bytes are decoded to %+v", g.ID, n, len(payload), m)
+				}
+			}
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	channels := []string{"socket.io#/#", "socket.io-request#/#", "socket.io-response#/#"}
 	for _, file := range []string{"classic.jsonl", "emitter.jsonl"} {

@@ -73,14 +73,10 @@ func (f *fleet) awaitTraffic(t *testing.T) {
 func (f *fleet) serveAlone(t *testing.T, count int) {
 	t.Helper()
 	f.socket[0].Take()
-	start := time.Now()
 	for range count {
 		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("here"), adapter.Options{}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if took := time.Since(start); took > adaptertest.Patience {
-		t.Errorf("%d broadcasts took %v", count, took)
 	}
 	got := 0
 	for _, text := range f.socket[0].Take() {
