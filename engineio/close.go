@@ -90,7 +90,11 @@ func (s *Session) finish(farewell packet.Type) {
 		log.LogAttrs(context.Background(), slog.LevelDebug, "session closed", slog.String("sid", s.ID()),
 			slog.String("transport", s.Transport()), slog.String("reason", string(s.reason())), slog.Any("err", s.closeErr()))
 	}
-	if s.flags.Or(flagLeft)&flagBusy == 0 {
+	idle := s.flags.Or(flagLeft)&flagBusy == 0
+	if late && s.finished() { // the POST has been answered meanwhile
+		s.server.sessions.remove(s)
+	}
+	if idle {
 		s.tellClosed()
 	}
 }

@@ -109,7 +109,7 @@ func (s *Server) lookup(id string, upgrade bool) *Session {
 		return nil
 	}
 	s.wheel.ExpireIfDue(&session.timer)
-	if session.State() == StateClosed && (upgrade || !session.late()) {
+	if session.State() == StateClosed && (upgrade || session.finished()) {
 		return nil
 	}
 	return session

@@ -3,6 +3,8 @@ package engineio
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -11,8 +13,8 @@ import (
 // rounds is how often a test tries to hit a race.
 const rounds = 200
 
-// TestPollBesideClose sends a GET and, at once, on another connection, a POST that closes the session. Whichever arrives
-// first, the GET is told of the close; the next one finds no session.
+// TestPollBesideClose sends a GET and, as soon as that has been written, on another connection, a POST that closes the
+// session. Whichever the server sees first, the GET is told of the close; the next one finds no session.
 func TestPollBesideClose(t *testing.T) {
 	tests := []struct {
 		body   string
@@ -31,11 +33,8 @@ func TestPollBesideClose(t *testing.T) {
 	for _, tt := range tests {
 		for range rounds {
 			p := f.poll()
-			answer := make(chan string, 1)
-			go func() {
-				status, body := p.get()
-				answer <- fmt.Sprint(status, " ", body)
-			}()
+			sent, answer := p.send()
+			<-sent
 			p.wantPost(tt.body, 200, "ok")
 			want(t, answer, tt.answer)
 			p.wantGone()
@@ -44,6 +43,29 @@ func TestPollBesideClose(t *testing.T) {
 			}
 		}
 	}
+}
+
+// send sends a GET. The first channel is closed when it has been written, the second has its response.
+func (p *poller) send() (sent <-chan struct{}, answer <-chan string) {
+	written, got := make(chan struct{}), make(chan string, 1)
+	ctx := httptrace.WithClientTrace(p.f.t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { close(written) },
+	})
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.f.http.URL+path+p.query, http.NoBody)
+	if err != nil {
+		p.f.t.Fatal(err)
+	}
+	go func() {
+		response, err := p.f.http.Client().Do(r)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer response.Body.Close()
+		b, err := io.ReadAll(response.Body)
+		got <- fmt.Sprint(response.StatusCode, " ", string(b), errText(err))
+	}()
+	return written, got
 }
 
 // TestPollBehindClose has the POST arrive before the GET.

@@ -82,16 +82,20 @@ func (s *Session) servePolling(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	defer func() {
-		if s.State() == StateClosed && !s.late() {
+		if s.finished() {
 			s.server.sessions.remove(s)
 		}
 	}()
 	return p.conn.Serve(w, r) == nil
 }
 
-// late reports whether the session, which has ended, would answer one more poll.
-func (s *Session) late() bool {
+// finished reports whether the session has ended and would not answer one more poll. While it is just being ended, its
+// polling connection knows the answer.
+func (s *Session) finished() bool {
+	if s.flags.Load()&flagLeft == 0 {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.polling != nil && s.polling.conn.Late()
+	return s.polling == nil || !s.polling.conn.Late()
 }

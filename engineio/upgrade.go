@@ -178,12 +178,13 @@ func (u *upgrade) complete() {
 	s.handler.HandleDrain()
 }
 
-// settleTime is how long a request waits for an upgrade packet that its client has sent before.
-const settleTime = 50 * time.Millisecond
+// settleTime is how long a request waits for the client's upgrade packet. It is less than releaseInterval, so that it does
+// not add a release to an upgrade.
+const settleTime = 80 * time.Millisecond
 
-// settleUpgrade has a request that comes after the answer to a probe wait a moment, and longer if something on the
-// WebSocket is yet to be read. Usually the client does not send one any more: if it has sent the upgrade packet first,
-// that comes first.
+// settleUpgrade delays a request that arrives after the answer to a probe, and for as long as bytes on the WebSocket have
+// not been handled. A client usually sends no more requests then. If it has sent the upgrade packet before the request,
+// the upgrade is complete when settleUpgrade returns.
 func (s *Session) settleUpgrade(ctx context.Context) {
 	s.mu.Lock()
 	var u *upgrade

@@ -65,6 +65,10 @@ func (l *loop) slack() int { return 0 }
 // heard implements carrier.
 func (l *loop) heard(c *Conn, within time.Duration) bool { return netfd.Heard(c.fd, within) }
 
+// unread implements carrier. The turn of c begins before its bytes are read and ends after they have been handled, so
+// the kernel is asked first.
+func (l *loop) unread(c *Conn) bool { return netfd.Unread(c.fd) || c.has(gathering) }
+
 // write implements carrier.
 func (l *loop) write(c *Conn, b []byte) (int, error) {
 	return netfd.Write(c.fd, b)

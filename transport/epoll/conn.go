@@ -82,6 +82,8 @@ type carrier interface {
 	slack() int
 	// heard reports whether the peer's host has been heard from within the given time.
 	heard(c *Conn, within time.Duration) bool
+	// unread reports whether bytes of the peer wait in the kernel, or have been read and not been handled.
+	unread(c *Conn) bool
 }
 
 func (c *Conn) carrier() carrier { return *c.by }
@@ -183,6 +185,15 @@ func (c *Conn) queuedLocked() int {
 		return 0
 	}
 	return c.out.size
+}
+
+// Unread reports whether the peer may have sent bytes that have not been handled: they wait in the kernel, because the
+// loop is busy with other connections or this one is paused, or have just been read. It returns false after the end
+// of the stream.
+func (c *Conn) Unread() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.has(dead) && c.carrier().unread(c)
 }
 
 // Cork implements [transport.Conn].

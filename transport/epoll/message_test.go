@@ -34,6 +34,7 @@ func (s *sink) watch(*Conn)                                                   {}
 func (s *sink) signal(*Conn)                                                  {}
 func (s *sink) slack() int                                                    { return 0 }
 func (s *sink) heard(*Conn, time.Duration) bool                               { return true }
+func (s *sink) unread(*Conn) bool                                             { return false }
 func (s *sink) HandleDrain(transport.Conn)                                    {}
 func (s *sink) HandleClose(transport.Conn, error)                             {}
 func (s *sink) Run(transport.Conn)                                            {}

@@ -103,6 +103,14 @@ func (st *stream) wake(c *Conn) {
 
 func (st *stream) heard(_ *Conn, within time.Duration) bool { return heard(st.raw, within) }
 
+func (st *stream) unread(*Conn) bool {
+	if unread(st.raw) || !st.calls.TryLock() {
+		return true
+	}
+	st.calls.Unlock()
+	return false
+}
+
 func (st *stream) signal(c *Conn) {
 	if c.has(closing) && !c.has(timed) {
 		c.state.Or(timed)

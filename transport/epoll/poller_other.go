@@ -19,14 +19,14 @@ func (*poller) conns() []*Conn { return nil }
 
 func (*poller) close() {}
 
-// Unread returns false.
-func (*Conn) Unread() bool { return false }
-
 // rawConn returns nil: these systems cannot wait for the end of a stream without reading.
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
 // awaitEnd is never called: rawConn returns nil.
 func awaitEnd(syscall.RawConn) bool { return true }
+
+// unread returns false.
+func unread(syscall.RawConn) bool { return false }
 
 // heard returns true.
 func heard(syscall.RawConn, time.Duration) bool { return true }

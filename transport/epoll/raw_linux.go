@@ -30,6 +30,15 @@ func awaitEnd(raw syscall.RawConn) bool {
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
+// unread is [netfd.Unread]. It is false if raw is nil.
+func unread(raw syscall.RawConn) (yes bool) {
+	if raw == nil {
+		return false
+	}
+	err := raw.Control(func(fd uintptr) { yes = netfd.Unread(int32(fd)) })
+	return yes && err == nil
+}
+
 // heard is [netfd.Heard]. It is true if raw is nil.
 func heard(raw syscall.RawConn, within time.Duration) (yes bool) {
 	if raw == nil {
