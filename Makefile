@@ -3,7 +3,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 2000x
 
-.PHONY: all demo test setup fmt lint cross race allocs fuzz compat compat-reference conformance bench bench-check bench-quick bench-cluster bench-profile million compat-clients-all clean
+.PHONY: all demo test setup fmt lint cross race allocs fuzz compat compat-reference conformance bench bench-check bench-quick bench-cluster bench-profile million soak compat-clients-all clean
 
 all: test
 
@@ -69,6 +69,14 @@ bench-quick: ; go run ./bench/cmd -mode quick -repeats 1
 # where a process may not have so many descriptors. What it prints goes to the file OUT, too.
 N ?= 1000000
 million: ; go run ./bench/million -n $(N) $(if $(OUT),-out $(OUT))
+
+# soak runs servers of every kind under clients that do everything that clients do, for the time SOAK. It prints a SEED,
+# which repeats its choices; compat-tests/soak/doc.go has the other variables.
+SOAK ?= 1h
+soak:
+	go test $(if $(RACE),-race) ./compat-tests/soak -run '^TestSoak$$' -count=1 -timeout 0 -v -args -for $(SOAK) \
+		$(if $(SEED),-seed $(SEED)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(KINDS),-kinds $(KINDS)) \
+		$(if $(ACTIONS),-actions '$(ACTIONS)') $(if $(CLIENTS),-clients $(CLIENTS))
 
 clean:
 	rm -rf bin

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,28 @@ func TestPausedPollingIsTimedOut(t *testing.T) {
 		start := time.Now()
 		c := <-e.closed
 		if after := time.Since(start); c.reason != PingTimeout || after < 45*time.Second || after > 91*time.Second {
+			t.Errorf("%q after %v", c.reason, after)
+		}
+	})
+}
+
+// TestHeldPostIsNoSignOfLife has a client leave while its POST is held back, behind the beginning of another request:
+// net/http does not notice that it has left.
+func TestHeldPostIsNoSignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := serveInMemory(t, Options{})
+		p := f.poll()
+		e := f.session()
+		e.s.Pause()
+		conn := p.beginPost(2)
+		_, _ = io.WriteString(conn, "a")
+		p.wantGet(200, "4a") // handled
+		_, _ = io.WriteString(conn, "G")
+		conn.Close()
+		p.wantGet(200, "2")
+		start := time.Now()
+		c := <-e.closed
+		if after := time.Since(start); c.reason != PingTimeout || after > 91*time.Second {
 			t.Errorf("%q after %v", c.reason, after)
 		}
 	})

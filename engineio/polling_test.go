@@ -93,12 +93,12 @@ func (p *poller) beginPost(length int) net.Conn {
 // connect returns a connection to the server.
 func (f *fixture) connect() net.Conn {
 	f.t.Helper()
-	conn, err := net.Dial("tcp", f.http.Listener.Addr().String())
+	conn, err := f.dialNet(f.t.Context(), "tcp", f.http.Listener.Addr().String())
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(f.patience))
 	return conn
 }
 

@@ -1,0 +1,99 @@
+package soak
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// crowdSize is the number of sessions in a crowd. They have no request under way, so they need no descriptors.
+	crowdSize = 10_000
+	// crowdWires is the number of connections that carry their requests.
+	crowdWires = 8
+	// crowded is the name under which the sessions are counted.
+	crowded = "session of a crowd"
+)
+
+// crowd opens many sessions, broadcasts to them, and closes them. A small operation must cost the same before and after
+// the broadcasts.
+func (r *round) crowd() {
+	n := r.nodes[0]
+	nobody := func() { n.server.To("nobody").Sockets() }
+	const trials = 9
+	var before, after []time.Duration
+	for range trials {
+		before = append(before, cost(nobody))
+	}
+
+	var mu sync.Mutex
+	var sids []string
+	r.overWires(crowdSize, func(w *wire, i int) error {
+		sid, err := joinCrowd(w, i)
+		mu.Lock()
+		defer mu.Unlock()
+		sids = append(sids, sid)
+		return err
+	})
+	// A POST may be answered before the handler for the connection runs.
+	if !r.await(patience, func() []string {
+		if got := len(n.server.In(crowdRoom).Sockets()); got != crowdSize {
+			return []string{fmt.Sprintf("%d of %d sockets are in the room of the crowd", got, crowdSize)}
+		}
+		return nil
+	}) {
+		return
+	}
+	r.fine(n.server.To(crowdRoom).Emit("hello"))
+
+	for range trials {
+		n.server.To(crowdRoom).Sockets()
+		after = append(after, cost(nobody))
+	}
+	if err := aftermath("a selection of nobody", before, after); err != nil {
+		r.fail("%v", err)
+		return
+	}
+	r.overWires(len(sids), func(w *wire, i int) error {
+		_, err := w.exchange("POST", "/socket.io/?EIO=4&transport=polling&sid="+sids[i], "", []byte("1"))
+		return err
+	})
+	r.soak.count(crowded, len(sids))
+}
+
+// overWires calls f for 0 to n-1, on several connections at once.
+func (r *round) overWires(n int, f func(w *wire, i int) error) {
+	var all sync.WaitGroup
+	for first := range crowdWires {
+		all.Go(func() {
+			w, err := dial(r.ctx, r.nodes[0].addr, r.nodes[0].secure, &r.open)
+			if err != nil {
+				r.fail("a crowd cannot connect: %v", err)
+				return
+			}
+			defer w.close()
+			_ = w.SetDeadline(time.Now().Add(4 * patience))
+			for i := first; i < n && !r.failed(); i += crowdWires {
+				if err := f(w, i); err != nil {
+					r.fail("session %d of a crowd: %v", i, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// joinCrowd opens a session that joins the room of the crowd.
+func joinCrowd(w *wire, i int) (sid string, err error) {
+	const target = "/socket.io/?EIO=4&transport=polling"
+	body, err := w.exchange("GET", target, "", nil)
+	if err != nil {
+		return "", err
+	}
+	_, behind, _ := bytes.Cut(body, []byte(`"sid":"`))
+	sid, _, _ = strings.Cut(string(behind), `"`)
+	_, err = w.exchange("POST", target+"&sid="+sid, "", []byte(connect("/", auth{Key: fmt.Sprint("crowd ", i), Rooms: []string{crowdRoom}}).text))
+	return sid, err
+}
