@@ -63,7 +63,11 @@ func Run(tb testing.TB, config Config) {
 			}
 			continue
 		}
-		if !s.round(number, kinds[number%len(kinds)]) {
+		p := newPlan(newRand(config.Seed, number), kinds[number%len(kinds)], config.Clients, config.Round)
+		if number < len(kinds) {
+			p.stubborn = false // it takes half a minute
+		}
+		if !s.round(number, p) {
 			return
 		}
 		ran++
@@ -77,8 +81,7 @@ func Run(tb testing.TB, config Config) {
 func (s *soak) printf(format string, args ...any) { fmt.Fprintf(s.config.Out, format, args...) }
 
 // round runs a round and reports whether it passed.
-func (s *soak) round(number int, kind string) bool {
-	p := newPlan(newRand(s.config.Seed, number), kind, s.config.Clients, s.config.Round)
+func (s *soak) round(number int, p *plan) bool {
 	began := time.Now()
 	r := newRound(s, number, p)
 	r.run()
@@ -93,7 +96,7 @@ func (s *soak) round(number int, kind string) bool {
 	}
 	s.printf("%s\n", r.dump)
 	for _, fault := range r.faults {
-		s.tb.Errorf("soak: seed %d, round %d (%s): %s", s.config.Seed, number, kind, fault)
+		s.tb.Errorf("soak: seed %d, round %d (%s): %s", s.config.Seed, number, p.kind, fault)
 	}
 	s.printf("to repeat it: SEED=%d ROUNDS=%d%s make soak\n", s.config.Seed, number, s.filters())
 	return false

@@ -151,10 +151,10 @@ func (n *node) stop(graceful bool) error {
 		select {
 		case err := <-n.served:
 			if !errors.Is(err, http.ErrServerClosed) {
-				errs = append(errs, fmt.Errorf("Serve returned %w", err))
+				errs = append(errs, fmt.Errorf("unexpected result of Serve: %w", err))
 			}
 		case <-ctx.Done():
-			errs = append(errs, errors.New("Serve does not return"))
+			errs = append(errs, errors.New("no return from Serve"))
 		}
 	}
 	if n.redis != nil {
