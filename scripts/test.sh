@@ -60,7 +60,6 @@ step 'builds for systems without epoll' make -s cross
 step 'Go tests with the race detector' make -s race
 step 'allocations' make -s allocs
 step 'fuzz targets' make -s fuzz
-step 'soak' env SOAK=2m make -s soak
 [ ! -f bench/baseline.json ] || step 'speed, beside the committed figures' make -s bench-check
 step 'compatibility: reference' make -s compat-reference
 step 'compatibility: Go' make -s compat
