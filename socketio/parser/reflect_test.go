@@ -1,5 +1,8 @@
 package parser
 
+//lint:file-ignore SA5008 the tags are wrong on purpose: encoding/json has an answer to each
+//lint:file-ignore U1000 unexported fields must be left out
+
 import (
 	"bytes"
 	"encoding/json"
