@@ -42,12 +42,20 @@ const (
 // noOffset is the last argument of events without an offset: clients take a string in this place for one.
 const noOffset = 0
 
+// stillNamespace has no broadcasts. Clients in it are sent nothing but pings, so only these can fail.
+const stillNamespace = "/still"
+
 // childPattern matches the names of dynamic namespaces.
 var childPattern = regexp.MustCompile(`^/child-\d+$`)
 
 // install registers the application on a node.
 func (r *round) install(n *node) {
-	n.server.OnConnect(func(s *socketio.Socket) { r.welcome(s) })
+	n.server.OnConnect(func(s *socketio.Socket) {
+		r.welcome(s)
+		if r.plan.hooks {
+			s.OnAnyOutgoing(func(string, socketio.Args) { r.emitInside(n) })
+		}
+	})
 	n.server.Use(func(s *socketio.Socket) error { return r.gate(s) })
 	n.server.On("number", func(e *socketio.Event) { r.handleNumber(e, keyOf(e.Socket())) })
 	n.server.On("do", func(e *socketio.Event) { r.handleOrder(n, e) })
@@ -58,6 +66,11 @@ func (r *round) install(n *node) {
 	n.server.On("blob", func(e *socketio.Event) { r.fine(e.Ack(e.Args().Values()...)) })
 	n.server.On("crumb", func(*socketio.Event) {})
 	n.server.OnServerEvent("server", func(e *socketio.ServerEvent) { _ = e.Ack(n.index) })
+
+	still := n.server.Of(stillNamespace)
+	still.OnConnect(func(s *socketio.Socket) { r.track(s) })
+	still.On("do", func(e *socketio.Event) { r.handleOrder(n, e) })
+	still.On("crumb", func(*socketio.Event) {})
 
 	parent := n.server.OfPattern(childPattern)
 	parent.OnConnect(func(s *socketio.Socket) {

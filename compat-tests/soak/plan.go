@@ -59,7 +59,7 @@ func newPlan(rng *rand.Rand, kind string, clients int, length time.Duration) *pl
 		pingInterval: between(rng, 300*time.Millisecond, time.Second),
 		pingTimeout:  between(rng, time.Second, 1500*time.Millisecond),
 		idle:         time.Second,
-		maxPayload:   pick(rng, 60_000, 200_000, 1_000_000),
+		maxPayload:   pick(rng, 100_000, 200_000, 1_000_000),
 		maxQueued:    pick(rng, 512<<10, 1<<20, 4<<20, 0),
 		threshold:    pick(rng, -1, 0, 10_000),
 		stubborn:     rng.IntN(12) == 0,

@@ -39,6 +39,7 @@ type round struct {
 	pulse    pulse
 	volume   volume
 	ticking  atomic.Pointer[time.Time] // when the current broadcast of tick began
+	inside   atomic.Uint64             // calls of emitInside
 
 	mu       sync.Mutex
 	running  map[string]string // actions by client

@@ -112,7 +112,9 @@ func crumbs(n int) []packet {
 }
 
 // crumbsIn returns how many crumbs fit in a payload, at most most.
-func (c *client) crumbsIn(most int) int { return min(most, c.maxPayload/(len(`42["crumb"]`)+1)-1) }
+func (c *client) crumbsIn(most int) int {
+	return min(most, c.maxPayload/(len(`42/still,["crumb"]`)+1)-10)
+}
 
 // flood sends thousands of events at once and leaves.
 func flood(c *client) error {
@@ -137,10 +139,16 @@ var waiting = []string{"ask", "wait", "offer"}
 // session must end.
 func ghost(c *client) error {
 	c.ignores.Store(true)
-	if err := c.begin(auth{}); err != nil {
+	if err := c.open(); err != nil {
+		return err
+	}
+	if _, err := c.join(stillNamespace, auth{Key: c.key}); err != nil {
 		return err
 	}
 	packets := append([]packet{event(-1, "do", order{Op: pick(c.rng, waiting...)})}, crumbs(c.crumbsIn(6000))...)
+	for i, p := range packets {
+		packets[i].text = "42" + stillNamespace + "," + strings.TrimPrefix(p.text, "42")
+	}
 	how := c.rng.IntN(3)
 	c.sending.Lock()
 	if c.ws != nil {

@@ -28,6 +28,7 @@ import (
 
 	redisadapter "github.com/myriad-rt/myriad/adapter/redis"
 	"github.com/myriad-rt/myriad/engineio"
+	enginepacket "github.com/myriad-rt/myriad/engineio/packet"
 	"github.com/myriad-rt/myriad/socketio"
 )
 
@@ -120,17 +121,30 @@ const (
 	redisPool = 4
 )
 
-// hooks returns hooks that emit.
+// hooks returns hooks that emit, which would deadlock if one of them were called with a lock held.
 func (r *round) hooks(n *node) *socketio.Hooks {
+	inside := func(*socketio.Session) { r.emitInside(n) }
 	return &socketio.Hooks{
 		Open: func(s *socketio.Session) {
 			r.live.Add(1)
 			runtime.AddCleanup(s, func(live *atomic.Int64) { live.Add(-1) }, r.live)
 			r.fine(n.server.To(quietRoom).Emit("opened"))
 		},
-		Close:     func(s *socketio.Session, _ engineio.CloseReason, _ error) { r.fine(n.server.Emit("closed", s.ID())) },
-		Upgrade:   func(s *socketio.Session) { r.fine(n.server.Volatile().Emit("upgraded", s.ID(), noOffset)) },
-		Heartbeat: func(*socketio.Session) { r.fine(n.server.To(quietRoom).Volatile().Emit("heartbeat")) },
+		Close:        func(s *socketio.Session, _ engineio.CloseReason, _ error) { r.fine(n.server.Emit("closed", s.ID())) },
+		Packet:       func(*socketio.Session, enginepacket.Packet) { r.emitInside(n) },
+		PacketCreate: func(*socketio.Session, enginepacket.Packet) { r.emitInside(n) },
+		Flush:        inside,
+		Drain:        inside,
+		Upgrading:    inside,
+		Upgrade:      func(s *socketio.Session) { r.fine(n.server.Volatile().Emit("upgraded", s.ID(), noOffset)) },
+		Heartbeat:    func(*socketio.Session) { r.fine(n.server.To(quietRoom).Volatile().Emit("heartbeat")) },
+	}
+}
+
+// emitInside broadcasts to an empty room in every 20th call, so that what it is called by does not go on for ever.
+func (r *round) emitInside(n *node) {
+	if r.inside.Add(1)%20 == 0 {
+		r.fine(n.server.To("nobody").Emit("inside"))
 	}
 }
 
