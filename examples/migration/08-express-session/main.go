@@ -50,7 +50,7 @@ func sessionOf(r *http.Request) *session {
 }
 
 func main() {
-	// Value is asked once for each client, with the request of its handshake.
+	// Value is called once per client, with the request of its handshake.
 	server := socketio.NewServer(&socketio.Options{Value: func(r *http.Request) any { return sessionOf(r) }})
 	server.Use(func(s *socketio.Socket) error {
 		if s.Session().Value().(*session) == nil {
