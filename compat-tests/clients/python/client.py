@@ -114,6 +114,17 @@ class Peer:
         except queue.Empty:
             raise TimeoutError(f"{what}: nothing within {SOON} s") from None
 
+    def wait_for_idle_writer(self):
+        """Waits until the client has nothing left to send. If it disconnects while a POST is under way, it never sends the
+        packets that say so, and a server that is polled learns of it by the heartbeat only."""
+        outgoing = self.client.eio.queue
+        getters = outgoing._getters if Peer.loop else outgoing.not_empty._waiters
+        deadline = time.monotonic() + SOON
+        while not getters:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the client still sends after {SOON} s")
+            time.sleep(0.001)
+
     def who_am_i(self):
         self.emit("who-am-i")
         return self.next("you")[0]
@@ -289,6 +300,7 @@ def disconnect_by_client(create):
     peer, witness = create().connect(), create().connect()
     sid = peer.client.get_sid()
     same(peer.call("echo-ack", "here"), ["here"])
+    peer.wait_for_idle_writer()
     peer.wait(peer.client.disconnect())
     same(peer.next("disconnect"), ["client disconnect"])
     witness.emit("why-did", sid)
