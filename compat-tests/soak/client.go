@@ -380,14 +380,30 @@ func (c *client) dispatchEvent(p *socketPacket) error {
 	return nil
 }
 
-// send sends packets in one write: as frames, or as the body of a POST.
+// send sends packets in one write: as frames, or as the body of a POST. Encoding thousands of packets can take longer
+// than a heartbeat, so send does not hold the lock meanwhile: pongs need it.
 func (c *client) send(packets ...packet) error {
-	c.sending.Lock()
-	defer c.sending.Unlock()
-	if c.ws != nil {
-		return c.ws.writeRaw(frames(packets, c.ws.deflate))
+	for {
+		c.sending.Lock()
+		ws := c.ws
+		c.sending.Unlock()
+		var b []byte
+		if ws != nil {
+			b = frames(packets, ws.deflate)
+		} else {
+			b = payload(packets)
+		}
+		c.sending.Lock()
+		if c.ws != ws { // upgraded in the meantime
+			c.sending.Unlock()
+			continue
+		}
+		defer c.sending.Unlock()
+		if ws != nil {
+			return ws.writeRaw(b)
+		}
+		return c.postLocked(b)
 	}
-	return c.postLocked(payload(packets))
 }
 
 // freshFor is how long an idle connection is reused. Servers close idle connections after a while.

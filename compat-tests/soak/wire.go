@@ -274,19 +274,23 @@ func (w *wire) readFrame() (first byte, payload []byte, err error) {
 	return first, payload, err
 }
 
-// compressors are too large to make one for each message.
-var compressors = sync.Pool{New: func() any {
+// compressor takes a millisecond to make, and more with the race detector, which empties a sync.Pool now and then.
+var compressor = sync.OnceValue(func() *flate.Writer {
 	w, err := flate.NewWriter(nil, flate.BestSpeed)
 	if err != nil {
 		panic(err) // the level is a constant
 	}
 	return w
-}}
+})
+
+// compressing guards compressor.
+var compressing sync.Mutex
 
 // compress returns the payload of a compressed message.
 func compress(data []byte) []byte {
-	w := compressors.Get().(*flate.Writer)
-	defer compressors.Put(w)
+	compressing.Lock()
+	defer compressing.Unlock()
+	w := compressor()
 	var b bytes.Buffer
 	w.Reset(&b)
 	_, _ = w.Write(data) // a bytes.Buffer does not fail
