@@ -62,6 +62,13 @@ func (s *Session) reason() CloseReason { return reasons[s.flags.Load()>>reasonSh
 
 // finish does what follows from the end of the session. HandleClose is called in the end, or by leave.
 func (s *Session) finish(farewell packet.Type) {
+	if s.release(farewell) {
+		s.tellClosed()
+	}
+}
+
+// release gives up what an ended session holds. It reports whether the caller must call tellClosed. If not, leave does.
+func (s *Session) release(farewell packet.Type) (tell bool) {
 	late := false
 	s.mu.Lock()
 	p := s.polling // an upgrade does not complete any more
@@ -94,9 +101,7 @@ func (s *Session) finish(farewell packet.Type) {
 	if late && s.finished() { // the POST has been answered meanwhile
 		s.server.sessions.remove(s)
 	}
-	if idle {
-		s.tellClosed()
-	}
+	return idle
 }
 
 // maxFarewell is how many bytes may be queued on a WebSocket for the client of an aborted session to be sent a close

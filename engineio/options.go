@@ -58,6 +58,11 @@ type Options struct {
 	// MaxQueuedBytes is how many bytes may wait for a client that does not read; one more closes its
 	// session with TransportError and ErrSlowPeer. Zero means 64 MiB. The reference has no limit.
 	MaxQueuedBytes int
+	// MaxQueuedBytesTotal is how many bytes may wait for all clients together. Beyond it, the sessions with the most
+	// bytes waiting are closed, as by MaxQueuedBytes, until an eighth of the limit is free. A message that was sent to
+	// many counts once. Zero means a quarter of the memory that the process may use, by GOMEMLIMIT, its control group
+	// and the machine; negative means no limit. The reference has no limit.
+	MaxQueuedBytesTotal int64
 
 	// AllowEIO3 serves clients of Engine.IO protocol v3 too. Node.js: allowEIO3.
 	AllowEIO3 bool
@@ -170,6 +175,9 @@ func (o *Options) withDefaults() (*Options, error) {
 	setDefault(&c.MaxHTTPBufferSize, defaultMaxPayload)
 	setDefault(&c.MaxBodyPieces, defaultBodyPieces)
 	setDefault(&c.MaxQueuedBytes, defaultMaxQueued)
+	if c.MaxQueuedBytesTotal == 0 {
+		c.MaxQueuedBytesTotal = defaultQueuedTotal()
+	}
 	setDefault(&c.HTTPCompression.Threshold, defaultThreshold)
 	if c.Logger == nil {
 		c.Logger = slog.Default()

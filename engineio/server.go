@@ -15,6 +15,7 @@ import (
 
 	"github.com/myriad-rt/myriad/internal/jsontext"
 	"github.com/myriad-rt/myriad/internal/wheel"
+	"github.com/myriad-rt/myriad/transport"
 	"github.com/myriad-rt/myriad/transport/epoll"
 	"github.com/myriad-rt/myriad/transport/polling"
 )
@@ -26,8 +27,9 @@ type Server struct {
 	sessions *registry
 	frequent *frequent // of what opens sessions
 	wheel    *wheel.Wheel
-	polling  *polling.Config // nil if the transport is not enabled
-	sockets  *epoll.Server   // nil if the transport is not enabled
+	polling  *polling.Config   // nil if the transport is not enabled
+	sockets  *epoll.Server     // nil if the transport is not enabled
+	budget   *transport.Budget // for the queues of all clients; nil without a limit
 
 	openTail, openTailPolling string // the data of the open packet behind the id
 
@@ -50,12 +52,13 @@ var reasons = [...]CloseReason{TransportClose, TransportError, PingTimeout, Pars
 
 // Stats are figures of a Server since it was made.
 type Stats struct {
-	Sessions  int                    // open now
-	Opened    uint64                 // sessions
-	Upgraded  uint64                 // sessions that went from polling to WebSocket
-	Refused   uint64                 // requests answered with an error code
-	Closed    map[CloseReason]uint64 // sessions
-	WebSocket epoll.Stats
+	Sessions    int                    // open now
+	Opened      uint64                 // sessions
+	Upgraded    uint64                 // sessions that went from polling to WebSocket
+	Refused     uint64                 // requests answered with an error code
+	Closed      map[CloseReason]uint64 // sessions
+	QueuedBytes int64                  // bytes waiting for clients now; 0 without MaxQueuedBytesTotal
+	WebSocket   epoll.Stats
 }
 
 // NewServer returns a Server. The first WebSocket connection starts event loops, which hold descriptors and goroutines
@@ -66,12 +69,14 @@ func NewServer(o *Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{options: options, sessions: newRegistry(), frequent: newFrequent(), wheel: wheel.New()}
+	s.budget = s.newBudget()
 	if slices.Contains(options.Transports, Polling) {
 		s.polling = &polling.Config{
 			MaxBodyBytes:   options.MaxHTTPBufferSize,
 			MaxBodyPieces:  options.MaxBodyPieces,
 			BodyTimeout:    options.BodyTimeout,
 			MaxQueuedBytes: options.MaxQueuedBytes,
+			Budget:         s.budget,
 			CompressFrom:   max(options.HTTPCompression.Threshold, 0),
 		}
 		if options.OnInitialHeaders != nil || options.OnHeaders != nil {
@@ -86,6 +91,7 @@ func NewServer(o *Options) (*Server, error) {
 			Loops:             options.Loops,
 			MaxMessageBytes:   int64(options.MaxHTTPBufferSize),
 			MaxQueuedBytes:    options.MaxQueuedBytes,
+			Budget:            s.budget,
 			PerMessageDeflate: options.PerMessageDeflate,
 			DisableEpoll:      options.DisableEpoll,
 			Logger:            options.Logger,
@@ -300,11 +306,12 @@ func (s *Server) Session(id string) *Session {
 // Stats returns the present figures.
 func (s *Server) Stats() Stats {
 	stats := Stats{
-		Sessions: s.ClientsCount(),
-		Opened:   s.figures.opened.Load(),
-		Upgraded: s.figures.upgraded.Load(),
-		Refused:  s.figures.refused.Load(),
-		Closed:   make(map[CloseReason]uint64, len(reasons)),
+		Sessions:    s.ClientsCount(),
+		Opened:      s.figures.opened.Load(),
+		Upgraded:    s.figures.upgraded.Load(),
+		Refused:     s.figures.refused.Load(),
+		Closed:      make(map[CloseReason]uint64, len(reasons)),
+		QueuedBytes: s.budget.Used(),
 	}
 	for i, reason := range reasons {
 		stats.Closed[reason] = s.figures.closed[i].Load()

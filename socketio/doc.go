@@ -25,7 +25,8 @@
 // client, not the server.
 //
 // Emitting never waits for a client. What a client does not read is queued, up to
-// [Options.MaxQueuedBytes]; more closes its connection.
+// [Options.MaxQueuedBytes]; more closes its connection. [Options.MaxQueuedBytesTotal] limits the
+// queues of all clients.
 //
 // # Bytes
 //

@@ -79,6 +79,12 @@ type Options struct {
 	// MaxQueuedBytes is how many bytes may wait for a client that does not read; one more closes its
 	// connection. Zero means 64 MiB. The reference has no limit.
 	MaxQueuedBytes int
+	// MaxQueuedBytesTotal is how many bytes may wait for all clients together. Beyond it, the clients with the most
+	// bytes waiting are disconnected, as by MaxQueuedBytes, until an eighth of the limit is free. A message that was
+	// sent to many counts once. Zero means a quarter of the memory that the process may use, by GOMEMLIMIT, its control
+	// group and the machine; negative means no limit. Packets kept for recovery and messages for other nodes have
+	// limits of their own. The reference has no limit.
+	MaxQueuedBytesTotal int64
 
 	// AllowEIO3 serves clients of Engine.IO protocol v3 too, which are those of Socket.IO v1 and v2.
 	// Node.js: allowEIO3.
@@ -221,6 +227,7 @@ func (o *Options) engine(onSession func(*engineio.Session) engineio.Handler) *en
 		BodyTimeout:          o.BodyTimeout,
 		MaxBodyPieces:        o.MaxBodyPieces,
 		MaxQueuedBytes:       o.MaxQueuedBytes,
+		MaxQueuedBytesTotal:  o.MaxQueuedBytesTotal,
 		AllowEIO3:            o.AllowEIO3,
 		AllowRequest:         o.AllowRequest,
 		GenerateID:           o.GenerateID,

@@ -207,3 +207,35 @@ func TestVolatileOverPolling(t *testing.T) {
 		}
 	})
 }
+
+// TestMaxQueuedBytesTotal has two clients that do not poll. Only the one with more bytes waiting is dropped.
+func TestMaxQueuedBytesTotal(t *testing.T) {
+	inEachMode(t, socketio.Options{MaxQueuedBytesTotal: 1 << 20}, func(*socketio.Server) {}, func(t *testing.T, s *socketio.Server, url string) {
+		connectPoller(t, url)
+		slow := s.Sockets()[0]
+		reasons := make(chan socketio.DisconnectReason, 1)
+		slow.OnDisconnect(func(reason socketio.DisconnectReason) { reasons <- reason })
+		waiting := connectPoller(t, url)
+		id := s.Sockets()[0].ID()
+		if id == slow.ID() {
+			id = s.Sockets()[1].ID()
+		}
+		data := strings.Repeat("x", 300<<10)
+		for _, to := range []string{slow.ID(), slow.ID(), slow.ID(), id} {
+			if err := s.To(to).Emit("data", data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case reason := <-reasons:
+			if reason != socketio.TransportError {
+				t.Errorf("disconnected with %q", reason)
+			}
+		case <-time.After(patience):
+			t.Fatal("the slow client is still connected")
+		}
+		if got := waiting.read(); len(got) != 1 || got[0] != `42["data","`+data+`"]` {
+			t.Errorf("%.100q", got)
+		}
+	})
+}

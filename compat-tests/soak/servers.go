@@ -188,6 +188,7 @@ func (r *round) measure() gauges {
 		stats := n.server.Engine().Stats()
 		g["sessions"] += stats.Sessions
 		g["WebSocket connections"] += int(stats.WebSocket.Open)
+		g["queued bytes"] += max(int(stats.QueuedBytes), -int(stats.QueuedBytes)) // fewer than none are as wrong
 		for _, ns := range n.server.Namespaces() {
 			g["namespaces"]++
 			g["sockets"] += len(ns.Sockets())

@@ -296,6 +296,22 @@ func (c *Conn) Abort() {
 	c.endLocked(broken, nil)
 }
 
+// Shed implements [transport.Queue]. HandleClose follows with transport.ErrSlowPeer, on another goroutine.
+func (c *Conn) Shed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil {
+		c.shedLocked()
+	}
+}
+
+// shedLocked drops the queue and ends the connection because its peer does not read.
+func (c *Conn) shedLocked() {
+	c.carrier().server().slowPeers.Add(1)
+	c.discardLocked()
+	c.endLocked(broken, transport.ErrSlowPeer)
+}
+
 // fail ends the connection because the peer violated the protocol.
 func (c *Conn) fail(err *transport.ProtocolError) {
 	c.mu.Lock()

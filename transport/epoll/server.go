@@ -144,7 +144,7 @@ func (s *Server) Stats() Stats {
 // closed or ctx is done, and then calls Close. It returns the error of ctx if connections remained.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
-	for _, c := range s.conns() {
+	for _, c := range s.Conns() {
 		c.Close(transport.CloseGoingAway)
 	}
 	err := s.open.Wait(ctx)
@@ -162,7 +162,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	s.refuse = true
 	s.mu.Unlock()
-	for _, c := range s.conns() {
+	for _, c := range s.Conns() {
 		c.Abort()
 	}
 	ended := make(chan struct{})
@@ -182,8 +182,8 @@ func (s *Server) Close() {
 // closeGrace bounds the time that Close waits for loops and goroutines once their connections are closed.
 const closeGrace = time.Second
 
-// conns returns the started connections.
-func (s *Server) conns() []*Conn {
+// Conns returns the started connections, also those that are closing.
+func (s *Server) Conns() []*Conn {
 	var all []*Conn
 	if p := s.poller.Load(); p != nil {
 		all = p.conns()

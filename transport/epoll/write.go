@@ -34,8 +34,7 @@ func (c *Conn) sendLocked(b []byte, m *transport.Message) error {
 		}
 	}
 	if c.queuedLocked()+len(b) > c.options().MaxQueuedBytes {
-		c.carrier().server().slowPeers.Add(1)
-		c.endLocked(broken, transport.ErrSlowPeer)
+		c.shedLocked()
 		return transport.ErrSlowPeer
 	}
 	if c.out == nil {
