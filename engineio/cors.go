@@ -18,8 +18,9 @@ type CORS struct {
 	// Origin is told to all clients as the one origin that is allowed. "" and "*" mean every origin,
 	// unless one of the next three fields is set.
 	Origin string
-	// Origins and OriginPatterns list the origins that are allowed; AnyOrigin allows each by name,
-	// which in contrast to "*" goes together with Credentials.
+	// Origins and OriginPatterns list the allowed origins. A pattern must match the whole origin, as if it began with ^
+	// and ended with $, so that "https://example\.com" does not allow https://example.com.attacker.net. AnyOrigin
+	// allows each origin by name, which works with Credentials, unlike "*".
 	Origins        []string
 	OriginPatterns []*regexp.Regexp
 	AnyOrigin      bool
@@ -112,7 +113,15 @@ func (c *CORS) applyOrigin(h http.Header, origin string) {
 
 func (c *CORS) allows(origin string) bool {
 	return c.AnyOrigin || slices.Contains(c.Origins, origin) ||
-		slices.ContainsFunc(c.OriginPatterns, func(p *regexp.Regexp) bool { return p.MatchString(origin) })
+		slices.ContainsFunc(c.OriginPatterns, func(p *regexp.Regexp) bool { return matchesAll(p, origin) })
+}
+
+// matchesAll reports whether p matches the whole of s.
+func matchesAll(p *regexp.Regexp, s string) bool {
+	longest := *p
+	longest.Longest() // otherwise "a|ab" matches only a part of "ab"
+	at := longest.FindStringIndex(s)
+	return at != nil && at[0] == 0 && at[1] == len(s)
 }
 
 // addVary adds name to the Vary field, which may already have values.

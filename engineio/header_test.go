@@ -198,8 +198,8 @@ func TestCORS(t *testing.T) {
 			map[string]string{origin: "http://a", "Access-Control-Allow-Credentials": "true"}, map[string]string{origin: "http://a", "Vary": "Origin", "Access-Control-Allow-Credentials": "true"}},
 		{"listed", &CORS{Origins: []string{"http://a", "http://b"}}, "http://a", 204, nil, map[string]string{origin: "http://a", "Vary": "Origin"}},
 		{"not listed", &CORS{Origins: []string{"http://b"}, Credentials: true}, "http://a", 204, nil, map[string]string{origin: "", "Vary": "Origin", "Access-Control-Allow-Credentials": "true"}},
-		{"pattern", &CORS{OriginPatterns: []*regexp.Regexp{regexp.MustCompile(`\.example$`)}}, "http://x.example", 204, nil, map[string]string{origin: "http://x.example"}},
-		{"other pattern", &CORS{OriginPatterns: []*regexp.Regexp{regexp.MustCompile(`\.example$`)}}, "http://a", 204, nil, map[string]string{origin: ""}},
+		{"pattern", &CORS{OriginPatterns: []*regexp.Regexp{regexp.MustCompile(`http://.*\.example`)}}, "http://x.example", 204, nil, map[string]string{origin: "http://x.example"}},
+		{"other pattern", &CORS{OriginPatterns: []*regexp.Regexp{regexp.MustCompile(`http://.*\.example`)}}, "http://a", 204, nil, map[string]string{origin: ""}},
 		{"everything", &CORS{Methods: []string{"GET", "POST"}, AllowedHeaders: []string{"a", "b"}, ExposedHeaders: []string{"c", "d"}, MaxAge: time.Minute, OptionsSuccessStatus: 200}, "http://a", 200,
 			map[string]string{"Access-Control-Allow-Methods": "GET,POST", "Access-Control-Allow-Headers": "a,b", "Access-Control-Expose-Headers": "c,d", "Access-Control-Max-Age": "60", "Vary": "", "Content-Length": "0"},
 			map[string]string{"Access-Control-Expose-Headers": "c,d", "Access-Control-Max-Age": ""}},
@@ -297,4 +297,36 @@ func decompress(t *testing.T, encoding, body string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestOriginPatterns has origins that look like allowed ones.
+func TestOriginPatterns(t *testing.T) {
+	const name = `https://example\.com`
+	tests := []struct {
+		pattern, origin string
+		want            bool
+	}{
+		{name, "https://example.com", true},
+		{name, "https://example.com.attacker.net", false},
+		{name, "https://example.com:8443", false},
+		{name, "https://example.com@attacker.net", false},
+		{name, "https://attacker.net/https://example.com", false},
+		{name, "https://example.com\n", false},
+		{`^` + name + `$`, "https://example.com", true},
+		{`(?m)^` + name + `$`, "https://example.com\nhttps://attacker.net", false},
+		{`(?i)` + name, "HTTPS://EXAMPLE.COM", true},
+		{`example\.com`, "https://example.com", false},
+		{`\.example\.com$`, "https://a.example.com", false},
+		{`https://.*\.example\.com`, "https://a.example.com", true},
+		{name + `|` + name + `\.org`, "https://example.com.org", true},
+		{name + `|https://b`, "https://example.com", true},
+		{name + `|https://b`, "https://bc", false},
+		{``, "https://example.com", false},
+	}
+	for _, tt := range tests {
+		c := &CORS{OriginPatterns: []*regexp.Regexp{regexp.MustCompile(tt.pattern)}}
+		if got := c.allows(tt.origin); got != tt.want {
+			t.Errorf("pattern %q, origin %q: allowed is %v", tt.pattern, tt.origin, got)
+		}
+	}
 }
