@@ -29,7 +29,6 @@
 // A Session costs no goroutine while it is idle, apart from the one that net/http needs for a
 // polling client's request, and no timer of its own.
 //
-// Lock order: the dispatch lock of a polling.Conn, Session.mu, then locks of transports. No lock is
-// held while a Handler, a hook or a function of Options is called, other than the dispatch lock, under
-// which the packets of a POST are handed over.
+// Lock order: Session.mu, then locks of transports. No lock is held while a Handler, a hook, middleware or a
+// function of Options is called.
 package engineio

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,10 +32,10 @@ type Server struct {
 
 	openTail, openTailPolling string // the data of the open packet behind the id
 
-	mu            sync.Mutex
-	middleware    []func(http.Handler) http.Handler
-	hasMiddleware atomic.Bool
-	chain         atomic.Pointer[http.Handler]
+	handler http.Handler // CORS, then first
+	first   *link        // in front of the first middleware
+	mu      sync.Mutex   // guards last
+	last    *link        // behind the last middleware
 
 	closing atomic.Bool // no session is opened any more
 	figures figures
@@ -112,53 +111,18 @@ func NewServer(o *Options) (*Server, error) {
 	interval, timeout := options.PingInterval.Milliseconds(), options.PingTimeout.Milliseconds()
 	s.openTail = fmt.Sprintf(tail, "[]", interval, timeout, options.MaxHTTPBufferSize)
 	s.openTailPolling = fmt.Sprintf(tail, jsontext.AppendStrings(nil, upgrades), interval, timeout, options.MaxHTTPBufferSize)
-	s.buildChain()
+	s.first = &link{server: s}
+	s.last = s.first
+	if s.handler = options.CORS.Handler(s.first); options.CORSFunc != nil {
+		s.handler = s.corsFunc(s.first)
+	}
 	return s, nil
-}
-
-// Use adds middleware to what requests pass before the Server looks at them, behind what has been
-// added before and behind CORS. It applies to requests whose path is served, WebSocket handshakes
-// among them: header fields that it sets are added to their answer. A middleware that does not call the next
-// handler has answered the request; see Refuse. Node.js: engine.use.
-func (s *Server) Use(middleware func(http.Handler) http.Handler) {
-	s.mu.Lock()
-	s.middleware = append(s.middleware, middleware)
-	s.hasMiddleware.Store(true)
-	s.mu.Unlock()
-	s.buildChain()
 }
 
 // IsPlain reports whether r can be served with a ResponseWriter that sends a response only when it is complete: no
 // middleware sees it, and its body is not refused for its size while it is being received.
 func (s *Server) IsPlain(r *http.Request) bool {
-	return !s.hasMiddleware.Load() && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
-}
-
-func (s *Server) buildChain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var h http.Handler = http.HandlerFunc(s.serve)
-	for _, m := range slices.Backward(s.middleware) {
-		h = m(h)
-	}
-	if s.options.CORSFunc == nil {
-		h = s.options.CORS.Handler(h)
-	} else {
-		h = s.corsFunc(h)
-	}
-	s.chain.Store(&h)
-}
-
-// corsFunc applies the policy that Options.CORSFunc returns for a request.
-func (s *Server) corsFunc(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		policy, err := s.options.CORSFunc(r)
-		if err != nil {
-			s.Refuse(w, r, err)
-			return
-		}
-		policy.Handler(next).ServeHTTP(w, r)
-	})
+	return s.first.next.Load() == nil && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
 }
 
 // ServeHTTP serves requests whose path begins with Options.Path, and answers others with status 404.
@@ -170,26 +134,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.survive(w, r)
-	(*s.chain.Load()).ServeHTTP(w, r)
-}
-
-// survive refuses a request whose middleware has panicked.
-func (s *Server) survive(w http.ResponseWriter, r *http.Request) {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		s.options.Logger.Error("panic while serving a request", "remote", r.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
-		s.Refuse(w, r, fmt.Errorf("engineio: panic: %v", p))
-	}
-}
-
-// Refuse answers r as the reference does after an error in a middleware: with CodeBadRequest.
-func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	e := refusal(r, CodeBadRequest, map[string]any{"name": "MIDDLEWARE_FAILURE"})
-	e.Err = err
-	s.refuse(w, e, s.isUpgrade(r))
+	s.handler.ServeHTTP(w, r)
 }
 
 // serve serves a request that has passed all middleware.

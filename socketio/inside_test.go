@@ -143,6 +143,18 @@ var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*soc
 			})
 		})
 	}),
+	"Engine.Use, the function that makes the handler": onSocket(func(in *inside, s *socketio.Socket) {
+		in.server.Load().Engine().Use(func(next http.Handler) http.Handler {
+			in.act(s)
+			return next
+		})
+	}),
+	"MarshalJSON of an argument": onSocket(func(in *inside, s *socketio.Socket) {
+		_ = s.Emit("event", marshaler(func() { in.act(s) }))
+	}),
+	"MarshalJSON of an argument to all": onSocket(func(in *inside, s *socketio.Socket) {
+		_ = in.server.Load().Emit("event", []any{marshaler(func() { in.act(s) })})
+	}),
 	"Server.OnNewNamespace": onServer(func(in *inside, s *socketio.Server) {
 		s.OnNewNamespace(func(*socketio.Namespace) { in.act(nil) })
 	}),
@@ -176,6 +188,14 @@ var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*soc
 	"Socket.OnAnyOutgoing": onSocket(func(in *inside, s *socketio.Socket) {
 		s.OnAnyOutgoing(func(string, socketio.Args) { in.act(s) })
 	}),
+}
+
+// marshaler is an argument that calls a function when it is encoded.
+type marshaler func()
+
+func (m marshaler) MarshalJSON() ([]byte, error) {
+	m()
+	return []byte("1"), nil
 }
 
 func (in *inside) event(e *socketio.Event) { in.act(e.Socket()) }
