@@ -62,11 +62,18 @@ func (c *Cluster) handleServerEvents() {
 }
 
 func (c *Cluster) handleServerEvent(m *Message) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
-			c.opts.Logger.Error("handler of a server-side event panicked",
-				"namespace", c.ns.Name(), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+		p := recover()
+		if returned {
+			return
 		}
+		if p == nil { // runtime.Goexit, which ends this goroutine
+			p = "runtime.Goexit"
+			defer func() { go c.handleServerEvents() }()
+		}
+		c.opts.Logger.Error("handler of a server-side event panicked",
+			"namespace", c.ns.Name(), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}()
 	var ack func(parser.Args)
 	if m.RequestID != "" {
@@ -78,6 +85,7 @@ func (c *Cluster) handleServerEvent(m *Message) {
 		}
 	}
 	c.ns.HandleServerSideEmit(parser.Args(m.Value), ack)
+	returned = true
 }
 
 func (e *serverEvents) close() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -346,25 +347,50 @@ func TestTimeoutWhileCounting(t *testing.T) {
 	})
 }
 
-// TestPanicOfHandler lets a handler of a server-side event panic.
-func TestPanicOfHandler(t *testing.T) {
+// TestFailingHandler has handlers of server-side events panic and call runtime.Goexit. Later events are still handled.
+func TestFailingHandler(t *testing.T) {
 	var log adaptertest.Log
 	bus := new(adaptertest.Bus)
-	n := &panicking{Node: adaptertest.NewNode("/")}
+	n := &failing{Node: adaptertest.NewNode("/"), handled: make(chan string, 10)}
 	a := bus.Factory(&adapter.ClusterOptions{Logger: log.Logger()})(n)
 	defer a.Close(context.Background())
-	bus.Inject("/", []byte(`{"type":9,"data":{"packet":["x"]},"uid":"u","nsp":"/"}`))
-	adaptertest.Eventually(t, func() string {
-		if !strings.Contains(log.String(), "panicked") {
-			return "log:\n" + log.String()
+	var want []string
+	for _, how := range []string{"panic", "exit", "panic", "exit", "return"} {
+		bus.Inject("/", []byte(`{"type":9,"data":{"packet":["`+how+`"]},"uid":"u","nsp":"/"}`))
+		want = append(want, `["`+how+`"]`)
+	}
+	for _, event := range want {
+		select {
+		case got := <-n.handled:
+			if got != event {
+				t.Errorf("got %s, want %s", got, event)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s is not handled", event)
 		}
-		return ""
-	})
+	}
+	for _, text := range []string{"for the test", "runtime.Goexit"} {
+		if n := strings.Count(log.String(), `err="`+text) + strings.Count(log.String(), "err="+text); n != 2 {
+			t.Errorf("%q is logged %d times:\n%s", text, n, log.String())
+		}
+	}
 }
 
-type panicking struct{ *adaptertest.Node }
+// failing is a namespace whose handler of server-side events does what the event is named after.
+type failing struct {
+	*adaptertest.Node
+	handled chan string
+}
 
-func (panicking) HandleServerSideEmit(parser.Args, func(parser.Args)) { panic("oh") }
+func (n *failing) HandleServerSideEmit(args parser.Args, _ func(parser.Args)) {
+	n.handled <- string(args.Data)
+	switch {
+	case strings.Contains(string(args.Data), "panic"):
+		panic("for the test")
+	case strings.Contains(string(args.Data), "exit"):
+		runtime.Goexit()
+	}
+}
 
 func BenchmarkClusterBroadcast(b *testing.B) {
 	n := adaptertest.NewNode("/")
