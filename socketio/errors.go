@@ -63,7 +63,8 @@ func (e *BindError) Error() string {
 // Unwrap returns Err.
 func (e *BindError) Unwrap() error { return e.Err }
 
-// DisconnectError is the cause with which the context of a socket ends.
+// DisconnectError is the cause with which the context of a socket ends. It matches ErrDisconnected, and Err, with
+// errors.Is.
 type DisconnectError struct {
 	Reason DisconnectReason
 	Err    error // what went wrong, for TransportError; otherwise nil
@@ -77,12 +78,12 @@ func (e *DisconnectError) Error() string {
 	return "socketio: disconnected: " + string(e.Reason)
 }
 
-// Unwrap returns Err, or ErrDisconnected if there is none.
-func (e *DisconnectError) Unwrap() error {
+// Unwrap returns ErrDisconnected and, if it is not nil, Err.
+func (e *DisconnectError) Unwrap() []error {
 	if e.Err != nil {
-		return e.Err
+		return []error{ErrDisconnected, e.Err}
 	}
-	return ErrDisconnected
+	return []error{ErrDisconnected}
 }
 
 // DisconnectReason says why a socket was disconnected, in the reference's words.

@@ -71,9 +71,12 @@ func TestLeaveWhilePaused(t *testing.T) {
 		},
 	}
 	events := manyEvents()
-	var handled atomic.Int32
+	var received, handled atomic.Int32
 	waited, gone := make(chan error, 1), make(chan int32, 1)
-	inEachMode(t, socketio.Options{MaxUnhandledBytes: 1000}, func(s *socketio.Server) {
+	options := socketio.Options{MaxUnhandledBytes: 1000, Hooks: &socketio.Hooks{
+		Packet: func(*engineio.Session, packet.Packet) { received.Add(1) },
+	}}
+	inEachMode(t, options, func(s *socketio.Server) {
 		for name, wait := range waits {
 			s.On(name, func(e *socketio.Event) { waited <- wait(e.Socket()) })
 		}
@@ -91,6 +94,22 @@ func TestLeaveWhilePaused(t *testing.T) {
 			eventually(t, "the session has ended", func() bool { return s.Engine().ClientsCount() == 0 })
 		}
 		for wait := range waits {
+			t.Run(wait+" polling", func(t *testing.T) {
+				p := connectPoller(t, url)
+				p.post(`42["` + wait + `"]`)
+				received.Store(0)
+				// The server does not answer before there is room. The client gives up.
+				ctx, cancel := context.WithCancel(t.Context())
+				given := make(chan struct{})
+				go func() {
+					defer close(given)
+					_, _, _ = p.request(ctx, http.MethodPost, strings.Join(events, "\x1e"))
+				}()
+				eventually(t, "the events have been received", func() bool { return int(received.Load()) == len(events) })
+				cancel()
+				<-given
+				check(t)
+			})
 			for how, leave := range leave {
 				t.Run(wait+" "+how, func(t *testing.T) {
 					p := connect(t, url, "")

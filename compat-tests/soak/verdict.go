@@ -119,8 +119,9 @@ func (r *round) overdue() []string {
 	})
 }
 
-// tooBusy reports whether pings may not have been answered in time because of the machine.
-func (r *round) tooBusy(since time.Time) bool { return r.pulse.worst(since) > r.plan.pingTimeout/4 }
+// tooBusy reports whether pings may not have been answered in time because of the machine. A ping and its pong pass
+// through more goroutines than a byte of the pulse, and each may have to wait.
+func (r *round) tooBusy(since time.Time) bool { return r.pulse.worst(since) > r.plan.pingTimeout/10 }
 
 // judge fails the round if a client that behaves well met an error, unless the machine was too busy to answer pings in
 // time.
