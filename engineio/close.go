@@ -9,9 +9,9 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// Close closes the session with ForcedClose after what is queued has been delivered. A polling client
-// has to ask for it: if it does not do so within 30 seconds after the last queued packet, the session
-// ends without. Messages that come meanwhile are dropped. Close does not wait; see State.
+// Close closes the session with ForcedClose after delivering the queued messages. It does not wait; see State. Messages
+// of the client are dropped meanwhile. If a polling client does not fetch the close packet within 30 seconds after the
+// last queued message, the session ends without it.
 func (s *Session) Close() {
 	s.mu.Lock()
 	if s.flags.Load()&(flagClosing|flagClosed) != 0 {
@@ -30,11 +30,11 @@ func (s *Session) Close() {
 	}
 }
 
-// Abort closes the session at once with ForcedClose. What is queued for a polling client is lost, and what is queued on
-// a WebSocket if that is more than 64 KiB; the client is told if that needs no waiting.
+// Abort closes the session immediately with ForcedClose. Messages queued for a polling client are lost, and so are more
+// than 64 KiB queued on a WebSocket. The client is notified if that requires no waiting.
 func (s *Session) Abort() { s.end(ForcedClose, nil, packet.Close) }
 
-// end ends the session unless it has ended. farewell answers a GET that waits.
+// end ends the session unless it has ended. A waiting GET is answered with farewell.
 func (s *Session) end(reason CloseReason, err error, farewell packet.Type) {
 	s.mu.Lock()
 	decided := s.decideLocked(reason, err)
@@ -44,8 +44,7 @@ func (s *Session) end(reason CloseReason, err error, farewell packet.Type) {
 	}
 }
 
-// decideLocked ends the session for all who ask from now on. It reports whether it is to be finished: by the caller, and
-// without the lock.
+// decideLocked marks the session as closed. If it returns true, the caller must call finish without the lock.
 func (s *Session) decideLocked(reason CloseReason, err error) bool {
 	if s.flags.Load()&flagClosed != 0 {
 		return false
@@ -60,18 +59,19 @@ func (s *Session) decideLocked(reason CloseReason, err error) bool {
 // reason returns why the session has ended.
 func (s *Session) reason() CloseReason { return reasons[s.flags.Load()>>reasonShift] }
 
-// finish does what follows from the end of the session. HandleClose is called in the end, or by leave.
+// finish releases the resources of a closed session and calls HandleClose, unless leave will.
 func (s *Session) finish(farewell packet.Type) {
 	if s.release(farewell) {
 		s.tellClosed()
 	}
 }
 
-// release gives up what an ended session holds. It reports whether the caller must call tellClosed. If not, leave does.
+// release releases the resources of a closed session. It reports whether the caller must call tellClosed; otherwise
+// leave does.
 func (s *Session) release(farewell packet.Type) (tell bool) {
 	late := false
 	s.mu.Lock()
-	p := s.polling // an upgrade does not complete any more
+	p := s.polling // an upgrade can no longer complete
 	s.mu.Unlock()
 	s.server.wheel.Stop(&s.timer)
 	if p == nil {
@@ -104,8 +104,8 @@ func (s *Session) release(farewell packet.Type) (tell bool) {
 	return idle
 }
 
-// maxFarewell is how many bytes may be queued on a WebSocket for the client of an aborted session to be sent a close
-// frame behind them. With more, it does not read.
+// maxFarewell is the number of queued bytes up to which an aborted session still sends a close frame on its WebSocket. A
+// client with more queued bytes does not read.
 const maxFarewell = 64 << 10
 
 // closeConn closes the WebSocket that carries the session.
@@ -118,7 +118,7 @@ func (s *Session) closeConn() {
 	}
 }
 
-// enter reports whether messages may be handled. If so, leave has to be called afterwards.
+// enter reports whether messages may be handled. If so, the caller must call leave afterwards.
 func (s *Session) enter() bool {
 	for {
 		f := s.flags.Load()
@@ -131,15 +131,15 @@ func (s *Session) enter() bool {
 	}
 }
 
-// leave ends what enter began, and calls HandleClose if the session has ended in the meantime. If it is just being
-// ended, finish calls HandleClose.
+// leave undoes enter. It calls HandleClose if the session has ended meanwhile. If finish is still running, finish calls
+// HandleClose.
 func (s *Session) leave() {
 	if s.flags.And(^uint32(flagBusy))&flagLeft != 0 {
 		s.tellClosed()
 	}
 }
 
-// tellClosed is called once, when nothing else is being handled.
+// tellClosed calls HandleClose. It is called once, when no message is being handled.
 func (s *Session) tellClosed() {
 	reason, err := s.reason(), s.closeErr()
 	s.hookClose(reason, err)
@@ -151,7 +151,7 @@ func (s *Session) tellClosed() {
 	}
 }
 
-// closeErr returns the details of the reason, if there are any.
+// closeErr returns the details of the reason, or nil.
 func (s *Session) closeErr() error {
 	if e := s.extra.Load(); e != nil {
 		return e.closeErr

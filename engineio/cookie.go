@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Cookie describes the cookie that tells a client, and a proxy in front of several servers, the id of
-// its session. It is set on the first response of a session that begins with polling.
+// Cookie configures a cookie with the session id, for example for a proxy in front of several servers. It is set on the
+// first response of a session that begins with polling.
 type Cookie struct {
 	Name        string        // "" means "io"
 	Path        string        // "" means "/"
@@ -24,7 +24,7 @@ type Cookie struct {
 	SameSite     http.SameSite // zero means http.SameSiteLaxMode; http.SameSiteDefaultMode leaves it out
 }
 
-// header returns the value of the Set-Cookie field for a session, its attributes in the order of the reference.
+// header returns the value of the Set-Cookie field for a session, with the attributes in the order of the reference.
 func (c *Cookie) header(id string) string {
 	var b strings.Builder
 	name := c.Name

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// CORS is a policy for requests of pages from other origins. Its zero value allows every origin,
-// without credentials. Browsers enforce it; a request from an origin that is not allowed is served,
-// and so is every WebSocket handshake. See Options.AllowRequest for refusing clients.
+// CORS is a policy for cross-origin requests. Its zero value allows every origin, without credentials. Browsers enforce
+// the policy: the server also serves requests from other origins, and every WebSocket handshake. Use
+// Options.AllowRequest to refuse clients.
 //
 // Fetch standard, "CORS protocol".
 type CORS struct {
-	// Origin is told to all clients as the one origin that is allowed. "" and "*" mean every origin,
-	// unless one of the next three fields is set.
+	// Origin is the allowed origin, which every response names. "" and "*" mean every origin, unless one of the next
+	// three fields is set.
 	Origin string
 	// Origins and OriginPatterns list the allowed origins. A pattern must match the whole origin, as if it began with ^
 	// and ended with $, so that "https://example\.com" does not allow https://example.com.attacker.net. AnyOrigin
@@ -25,25 +25,25 @@ type CORS struct {
 	OriginPatterns []*regexp.Regexp
 	AnyOrigin      bool
 
-	// Credentials lets pages send cookies.
+	// Credentials allows pages to send cookies.
 	Credentials bool
-	// Methods are told to preflight requests. Nil means GET, HEAD, PUT, PATCH, POST, DELETE.
+	// Methods are the allowed methods. Nil means GET, HEAD, PUT, PATCH, POST, DELETE.
 	Methods []string
-	// AllowedHeaders are told to preflight requests. Nil means those that the request asks for.
+	// AllowedHeaders are the allowed header fields. Nil allows those that a preflight request names.
 	AllowedHeaders []string
-	// ExposedHeaders are told on all responses.
+	// ExposedHeaders are the header fields that pages may read.
 	ExposedHeaders []string
-	// MaxAge is how long the answer to a preflight request may be kept, in whole seconds. Zero leaves
-	// that to the browser, negative means not at all.
+	// MaxAge is the time, in whole seconds, for which a browser may cache the response to a preflight request. Zero
+	// leaves it to the browser; negative forbids caching.
 	MaxAge time.Duration
-	// OptionsSuccessStatus is the status of the answer to a preflight request. Zero means 204.
+	// OptionsSuccessStatus is the status of the response to a preflight request. Zero means 204.
 	OptionsSuccessStatus int
-	// PreflightContinue passes preflight requests on after their header has been set.
+	// PreflightContinue passes preflight requests to the next handler after setting the header.
 	PreflightContinue bool
 }
 
-// Handler returns a handler that applies c to requests before next; preflight requests, which means
-// all with the method OPTIONS, do not reach next unless PreflightContinue is set. If c is nil it returns next.
+// Handler returns a handler that applies c to requests and passes them to next. It answers preflight requests, which are
+// all those with the method OPTIONS, unless PreflightContinue is set. If c is nil, Handler returns next.
 func (c *CORS) Handler(next http.Handler) http.Handler {
 	if c == nil {
 		return next

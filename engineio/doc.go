@@ -1,9 +1,8 @@
-// Package engineio serves Engine.IO, the protocol that carries Socket.IO: connections of browsers and
-// other clients that begin with HTTP long-polling or WebSocket, switch from one to the other without
-// losing a message, and are known to be alive by a heartbeat. It can be used on its own.
+// Package engineio implements a server for Engine.IO, the protocol below Socket.IO. Clients connect by HTTP long-polling
+// or WebSocket, switch from one to the other without losing messages, and are monitored by a heartbeat. The package can
+// be used without Socket.IO.
 //
-// A [Server] is an [http.Handler] that opens a [Session] for each client and asks Options.OnSession
-// for its [Handler]:
+// A [Server] is an [http.Handler] that opens a [Session] for each client. Options.OnSession returns its [Handler]:
 //
 //	server, err := engineio.NewServer(&engineio.Options{
 //		OnSession: func(s *engineio.Session) engineio.Handler { return &echo{session: s} },
@@ -16,18 +15,16 @@
 //
 // # Messages
 //
-// What a client sends is handed to Handler.HandleMessage, which borrows it and must not block:
-// it runs on the event loop that serves many other clients. Work that takes time is queued there, and
-// done by Handler.Run, which may block. What goes to a client is a [transport.Message], which is
-// encoded once and sent to any number of sessions.
+// Handler.HandleMessage receives the messages of a client. It must not keep the data, and must not block, because it runs
+// on an event loop that serves many clients. It queues work that takes time for Handler.Run, which may block. A message
+// to clients is a [transport.Message], which is encoded once and sent to any number of sessions.
 //
 // # Concurrency
 //
-// All methods of Server and Session may be called from any goroutine, also from a Handler. The calls
-// to one Handler are kept apart as its documentation says; different sessions run in parallel.
+// All methods of Server and Session may be called from any goroutine, including from a Handler. Handler documents which of
+// its methods are called concurrently; different sessions run in parallel.
 //
-// A Session costs no goroutine while it is idle, apart from the one that net/http needs for a
-// polling client's request, and no timer of its own.
+// An idle Session has no goroutine, except the one of net/http for a waiting poll.
 //
 // Lock order: Session.mu, then locks of transports. No lock is held while a Handler, a hook, middleware or a
 // function of Options is called.

@@ -8,11 +8,12 @@ import (
 )
 
 var (
-	// ErrClosed is returned for what is sent after a session has begun to close.
+	// ErrClosed reports that a session is closing or closed.
 	ErrClosed = errors.New("engineio: session closed")
-	// ErrSlowPeer is returned when more than Options.MaxQueuedBytes would wait for a client; it closes the session.
+	// ErrSlowPeer reports that a session was closed because too many bytes were queued for its client; see
+	// Options.MaxQueuedBytes and Options.MaxQueuedBytesTotal.
 	ErrSlowPeer = transport.ErrSlowPeer
-	// ErrForbidden is what Options.AllowRequest may return to refuse a client without saying why.
+	// ErrForbidden may be returned by Options.AllowRequest to refuse a client without giving a reason.
 	ErrForbidden = errors.New("Forbidden")
 )
 
@@ -24,20 +25,18 @@ const (
 	TransportClose CloseReason = "transport close"
 	// TransportError: the connection failed or the client broke the rules of the transport.
 	TransportError CloseReason = "transport error"
-	// PingTimeout: the client did not answer a ping in time, or did not send one where that is its part.
+	// PingTimeout: the client did not answer a ping in time or, in protocol v3, did not send one in time.
 	PingTimeout CloseReason = "ping timeout"
-	// ParseError: the client sent what is not an Engine.IO packet.
+	// ParseError: the client sent an invalid Engine.IO packet.
 	ParseError CloseReason = "parse error"
 	// ForcedClose: the server closed the session.
 	ForcedClose CloseReason = "forced close"
 )
 
-// What makes a session end with TransportError or ParseError, apart from errors of its transport.
-var (
-	errHeartbeat = errors.New("invalid heartbeat direction")
-)
+// errHeartbeat reports a ping in protocol v4, or a pong in v3.
+var errHeartbeat = errors.New("invalid heartbeat direction")
 
-// Code is the number of a reason for which a request is refused.
+// Code says why a request was refused. Clients receive it in the response.
 type Code int
 
 const (
@@ -58,21 +57,21 @@ var codeTexts = [...]string{
 	CodeUnsupportedVersion: "Unsupported protocol version",
 }
 
-// String returns the message that stands beside the code in the answer.
+// String returns the message that accompanies the code in a response.
 func (c Code) String() string { return codeTexts[c] }
 
 // ConnectionError describes a request that was refused.
 type ConnectionError struct {
-	Request *http.Request // must not be used after the hook has returned
+	Request *http.Request // valid until Options.OnConnectionError returns
 	Code    Code
-	Message string // the text that belongs to Code
-	// Context has what the reference gives: "name", "transport", "previousTransport", "protocol",
-	// "previousProtocol", "sid", "method", "origin", "message", "error", each where it applies.
+	Message string // the text of Code
+	// Context has the same keys as in the reference, where they apply: "name", "transport", "previousTransport",
+	// "protocol", "previousProtocol", "sid", "method", "origin", "message", "error".
 	Context map[string]any
-	// Err is what a function of the application returned, if that was the reason.
+	// Err is the error returned by a function of the application, if it caused the refusal.
 	Err error
 
-	answer string // what the client is told, if not Message
+	answer string // message for the client, if not Message
 }
 
 // Error implements error.

@@ -1,7 +1,7 @@
 package engineio
 
-// Cork has what is sent wait until Uncork, or until the session closes, so that it reaches the client in one
-// piece. Calls do not nest. Meanwhile the session is not writable.
+// Cork holds messages back until Uncork or the end of the session, so that they reach the client together. Calls do not
+// nest. A corked session is not writable.
 func (s *Session) Cork() { s.setCorked(true) }
 
 // Uncork undoes Cork.
@@ -20,12 +20,12 @@ func (s *Session) setCorked(yes bool) {
 	}
 }
 
-// Pause stops taking messages from the client after those that have been received, until Resume: a
-// WebSocket is not read, and a POST not answered. Calls do not nest.
+// Pause stops receiving until Resume: a WebSocket is not read, and a POST is not answered. Messages that have already
+// been received are still handled. Calls do not nest.
 //
-// A paused session notices that its client leaves: what the client sent before is handled, then the session ends. It is not
-// closed for a missing pong, which may be among what is not read, as long as the client is there: as long as its
-// host takes what is sent on a WebSocket, or it polls.
+// A paused session notices when its client leaves: the remaining messages are handled, then the session ends. A missing
+// pong does not end it, because the pong may be unread, as long as the client is alive: the host of a WebSocket client
+// acknowledges data, and a polling client polls.
 func (s *Session) Pause() { s.setPaused(true) }
 
 // Resume undoes Pause.
@@ -52,7 +52,7 @@ func (s *Session) setFlagLocked(flag uint32, yes bool) {
 	}
 }
 
-// carrierLocked returns what carries the session, or nil if it has ended.
+// carrierLocked returns the connection that carries the session, or nil if the session has ended.
 func (s *Session) carrierLocked() interface {
 	Cork()
 	Uncork()

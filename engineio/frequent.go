@@ -5,27 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// frequent knows what has been seen often, within fixed memory and with errors: two lines may be taken for one,
-// and what has been seen often may be forgotten. It is safe for concurrent use.
+// frequent detects header lines that occur often. It takes a fixed amount of memory and is approximate: it may confuse
+// two lines, or forget a frequent one. It is safe for concurrent use.
 type frequent struct {
 	seed maphash.Seed
 	sets [1024]lineSet
 }
 
-// lineSet has the lines with one part of the hash. There are several places, since the lines that all clients send
-// are some twenty: with one place for each part, two of them would now and then take it from each other for ever.
+// lineSet counts the lines with the same part of their hash. All clients send some twenty common lines: with a single
+// place per set, two of these would sometimes keep displacing each other.
 //
-// A place has a count in the lowest byte and above that bits of the hash of what is counted. What is
-// seen only once takes from the count of another, so that it cannot push out what is frequent.
+// A place holds a count in the lowest byte, and bits of the line's hash above it. A new line first decrements the count
+// of another, so rare lines do not displace frequent ones.
 type lineSet [4]atomic.Uint32
 
-// often is the count from which on something is frequent. A client that connects again a few times must
-// not make its cookie so.
+// often is the count from which a line is frequent. The cookie of a client that reconnects a few times is not.
 const often = 8
 
 func newFrequent() *frequent { return &frequent{seed: maphash.MakeSeed()} }
 
-// add notes that a field with these values has been seen and reports whether it is frequent.
+// add counts a field with these values and reports whether it is frequent.
 func (f *frequent) add(name string, values ...string) bool {
 	var h maphash.Hash
 	h.SetSeed(f.seed)
@@ -38,7 +37,7 @@ func (f *frequent) add(name string, values ...string) bool {
 	return f.sets[sum%uint64(len(f.sets))].add(uint32(sum>>32) &^ 0xFF)
 }
 
-// add counts tag. That another goroutine's count may get lost does no harm.
+// add counts tag. Losing the count of a concurrent call does no harm.
 func (s *lineSet) add(tag uint32) bool {
 	least := &s[0]
 	for i := range s {

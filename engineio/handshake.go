@@ -14,8 +14,7 @@ import (
 	"github.com/myriad-rt/myriad/transport/polling"
 )
 
-// params are the parameters of a query that mean something to the engine. Of those with the same name
-// the last one counts.
+// params are the query parameters of the protocol. If a name occurs several times, the last value counts.
 type params struct {
 	transport string
 	named     bool // there is a transport
@@ -28,7 +27,7 @@ type params struct {
 
 func parseParams(u *url.URL) params {
 	p := params{protocol: 3}
-	// net/http takes a fragment for a part of what is before it.
+	// net/http leaves a fragment in the query or the path.
 	query, _, _ := strings.Cut(u.RawQuery, "#")
 	if strings.Contains(u.RawPath, "#") {
 		query = ""
@@ -53,7 +52,7 @@ func parseParams(u *url.URL) params {
 	return p
 }
 
-// format returns how messages are put into WebSocket frames.
+// format returns the encoding of messages in WebSocket frames.
 func (p *params) format() transport.Format {
 	switch {
 	case p.protocol == 4 && p.base64:
@@ -67,8 +66,8 @@ func (p *params) format() transport.Format {
 	}
 }
 
-// verify decides whether a request is served. It returns the session that the request belongs to, nil
-// if it opens one. The order of the checks is that of the reference.
+// verify decides whether a request is served. It returns the session of the request, or nil if the request opens one.
+// The checks are in the same order as in the reference.
 func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *ConnectionError) {
 	if p.transport == WebTransport || !slices.Contains(s.options.Transports, p.transport) {
 		context := make(map[string]any)
@@ -101,8 +100,8 @@ func (s *Server) verify(r *http.Request, p *params, upgrade bool) (*Session, *Co
 	return session, nil
 }
 
-// lookup returns the session that a request belongs to, or nil. A session whose heartbeat is overdue ends first, so
-// that a client is not served after its deadline because a timer is some microseconds late.
+// lookup returns the session of a request, or nil. It first ends a session whose heartbeat is overdue, so that a timer
+// that is late by microseconds does not extend the deadline.
 func (s *Server) lookup(id string, upgrade bool) *Session {
 	session := s.sessions.get(id)
 	if session == nil || session.flags.Load()&flagOpened == 0 {
@@ -139,7 +138,7 @@ func (s *Server) verifyHandshake(r *http.Request, p *params, upgrade bool) *Conn
 	return nil
 }
 
-// validHeader reports whether value has only characters that a header field may have.
+// validHeader reports whether value has only characters that are valid in a header field.
 func validHeader(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7F {
@@ -153,7 +152,7 @@ var sessionIDs ident.Source
 
 var errDuplicateID = errors.New("engineio: GenerateID returned an id that is empty or in use")
 
-// newSession returns a session for r, which nobody knows yet.
+// newSession returns a session for r. It is not registered yet.
 func (s *Server) newSession(r *http.Request, p *params) (*Session, *ConnectionError) {
 	var id string
 	if s.options.GenerateID == nil {
@@ -179,7 +178,7 @@ func (s *Server) newSession(r *http.Request, p *params) (*Session, *ConnectionEr
 	return session, nil
 }
 
-// openPolling opens a session and answers with its open packet.
+// openPolling opens a session and responds with its open packet.
 func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, p *params) {
 	if s.closing.Load() {
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
@@ -204,7 +203,7 @@ func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, p *params) 
 	conn.Handshake(w, r, `{"sid":`+quoteJSON(session.ID())+s.openTailPolling, s.options.InitialPacket)
 }
 
-// serveUpgrade serves a WebSocket handshake: that of a new session if session is nil.
+// serveUpgrade serves a WebSocket handshake. If session is nil, it opens a session.
 func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, p *params, session *Session) {
 	opens := session == nil && p.transport == WebSocket
 	if opens {
@@ -223,7 +222,7 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, p *params,
 	}
 	conn, err := s.sockets.Upgrade(w, r, header, p.format())
 	if err != nil {
-		return // the client has been answered
+		return // the response has been sent
 	}
 	switch {
 	case p.transport != WebSocket:
@@ -260,7 +259,7 @@ func (s *Server) openWebSocket(r *http.Request, session *Session, conn *epoll.Co
 	conn.Start((*webSocketHandler)(session))
 }
 
-// refuseID is the refusal of a request for whose session there is no id.
+// refuseID returns the refusal of a request for which no session id could be generated.
 func refuseID(r *http.Request, err error) *ConnectionError {
 	e := refusal(r, CodeBadRequest, map[string]any{"name": "ID_GENERATION_ERROR", "error": err})
 	e.Err = err

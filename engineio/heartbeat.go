@@ -7,17 +7,17 @@ import (
 	"github.com/myriad-rt/myriad/internal/wheel"
 )
 
-// closeTimeout is how long a closing session waits for a client to ask for the close packet.
+// closeTimeout is the time in which the client of a closing session must fetch the close packet.
 const closeTimeout = 30 * time.Second
 
-// heartbeat is a session when its timer expires.
+// heartbeat is the timer task of a session.
 //
-// In v4 the server sends a ping PingInterval after it was opened or had the last pong, and the client
-// has PingTimeout to answer it; once for each ping that time begins anew when another packet comes. In
-// v3 the client sends the pings, PingInterval+PingTimeout apart at most.
+// In v4 the server sends a ping PingInterval after the opening or the last pong, and the client must answer it within
+// PingTimeout. Another packet restarts that time once per ping. In v3 the client sends pings, at most
+// PingInterval+PingTimeout apart.
 //
-// The answer may have come without having been read: the session is paused, or the loop that reads is busy. Then the
-// next interval begins if the client is there.
+// The answer may have arrived unread, because the session is paused or the loop is busy. The next interval then begins
+// if the client is alive.
 //
 // Engine.IO protocol v4 and v3, "Heartbeat".
 type heartbeat Session
@@ -31,7 +31,7 @@ func (h *heartbeat) Expire() {
 		s.flags.And(^uint32(flagExtended))
 		s.flags.Or(flagPinged)
 		s.scheduleBy(s.server.wheel.Continue, &s.timer, s.server.options.PingTimeout, h)
-		// A session that is closing is not sent anything, but has to be alive all the same.
+		// A closing session is sent nothing, but must be alive nevertheless.
 		_ = s.sendPacket(packet.Ping)
 	case s.unread() && s.alive():
 		s.startHeartbeat()
@@ -40,13 +40,13 @@ func (h *heartbeat) Expire() {
 	}
 }
 
-// unread reports whether the client may have sent something that has not been read.
+// unread reports whether there may be unread bytes of the client.
 func (s *Session) unread() bool {
 	flags := s.flags.Load()
 	return flags&flagPaused != 0 || flags&flagWebSocket != 0 && s.conn.Unread()
 }
 
-// alive reports whether the client is there, whatever it sends.
+// alive reports whether the client shows other signs of life than packets.
 func (s *Session) alive() bool {
 	within := s.server.options.PingInterval + s.server.options.PingTimeout
 	s.mu.Lock()
@@ -61,7 +61,8 @@ func (s *Session) schedule(d time.Duration) {
 	s.scheduleBy(s.server.wheel.Schedule, &s.timer, d, (*heartbeat)(s))
 }
 
-// scheduleBy schedules a timer that end stops, unless the session has ended meanwhile: the timer would keep it.
+// scheduleBy schedules a timer. It stops the timer if the session has ended meanwhile, because the timer would keep it in
+// memory.
 func (s *Session) scheduleBy(schedule func(*wheel.Timer, time.Duration, wheel.Task), t *wheel.Timer, d time.Duration, task wheel.Task) {
 	schedule(t, d, task)
 	if s.flags.Load()&flagClosed != 0 {
@@ -86,8 +87,7 @@ func (s *Session) extend() {
 	}
 }
 
-// receiveHeartbeat deals with a ping or pong. It returns false if the session has ended because it is
-// not the client's part to send that.
+// receiveHeartbeat handles a ping or pong. It returns false, and ends the session, if the client must not send it.
 func (s *Session) receiveHeartbeat(t packet.Type) bool {
 	v3 := s.flags.Load()&flagV3 != 0
 	if v3 != (t == packet.Ping) {
@@ -96,18 +96,18 @@ func (s *Session) receiveHeartbeat(t packet.Type) bool {
 	}
 	s.startHeartbeat()
 	if v3 {
-		_ = s.sendPacket(packet.Pong) // if that is not possible the session ends anyway
+		_ = s.sendPacket(packet.Pong) // after an error the session ends anyway
 	}
 	s.hook(hookHeartbeat)
 	return true
 }
 
-// scheduleEnd limits the time that a closing session waits for its client.
+// scheduleEnd bounds the time that a closing session waits for its client.
 func (s *Session) scheduleEnd(p *pollingState) {
 	s.scheduleBy(s.server.wheel.Schedule, &p.timer, closeTimeout, (*closing)(s))
 }
 
-// closing is a session when it has waited long enough for its client.
+// closing is the timer task that ends a closing session.
 type closing Session
 
 func (c *closing) Expire() { (*Session)(c).end(ForcedClose, nil, packet.Close) }

@@ -6,31 +6,31 @@ import (
 	"github.com/myriad-rt/myriad/engineio/packet"
 )
 
-// Hooks observe what sessions do, for logs, figures and tests. Each field may be nil. The functions
-// are called from the goroutines that serve sessions, also from many at once, and must not block.
-// Data of a packet is valid until they return and must not be changed. One that panics ends its session, and is logged.
+// Hooks observe sessions, for logs, metrics and tests. Each field may be nil. The functions are called concurrently from
+// the goroutines that serve sessions, and must not block. The data of a packet is valid until they return and must not
+// be changed. A panic is logged and closes the session.
 //
 // Node.js: the events of a session with the same names.
 type Hooks struct {
 	Open         func(s *Session)                                // the session has its handler
-	Close        func(s *Session, reason CloseReason, err error) // and is about to be told that it has ended
+	Close        func(s *Session, reason CloseReason, err error) // called before Handler.HandleClose
 	Packet       func(s *Session, p packet.Packet)               // a packet has been received
 	PacketCreate func(s *Session, p packet.Packet)               // a packet is about to be sent or queued
-	Flush        func(s *Session)                                // packets are about to be handed to the client or the kernel
-	Drain        func(s *Session)                                // packets that had to wait have been handed to the client
+	Flush        func(s *Session)                                // packets are about to be sent to the client or the kernel
+	Drain        func(s *Session)                                // the queued packets have been sent
 	Heartbeat    func(s *Session)                                // a pong (v4) or ping (v3) has been received
 	Upgrading    func(s *Session)                                // the client probes another transport
 	Upgrade      func(s *Session)                                // the session has switched to it
 }
 
-// extra is what few sessions have.
+// extra holds state that few sessions need.
 type extra struct {
 	hooks    *Hooks
 	value    any
 	closeErr error // set before flagClosed
 }
 
-// changeExtraLocked lets f change what the session has in addition.
+// changeExtraLocked lets f change a copy of the extra state, and stores it.
 func (s *Session) changeExtraLocked(f func(*extra)) {
 	e := new(extra)
 	if old := s.extra.Load(); old != nil {
@@ -40,14 +40,14 @@ func (s *Session) changeExtraLocked(f func(*extra)) {
 	s.extra.Store(e)
 }
 
-// SetHooks makes h observe the session, instead of Options.Hooks. It may be called at any time.
+// SetHooks makes h observe the session instead of Options.Hooks. It may be called at any time.
 func (s *Session) SetHooks(h *Hooks) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changeExtraLocked(func(e *extra) { e.hooks = h })
 }
 
-// Value returns what Options.Value returned for the request that opened the session, or nil.
+// Value returns the result of Options.Value for the request that opened the session, or nil.
 func (s *Session) Value() any {
 	if e := s.extra.Load(); e != nil {
 		return e.value
@@ -55,7 +55,7 @@ func (s *Session) Value() any {
 	return nil
 }
 
-// hooks returns the hooks of the session or nil.
+// hooks returns the hooks of the session, or nil.
 func (s *Session) hooks() *Hooks {
 	if e := s.extra.Load(); e != nil && e.hooks != nil {
 		return e.hooks
@@ -77,8 +77,8 @@ func (s *Session) hookCreate(p packet.Packet) {
 	}
 }
 
-// observed calls send, which sends on the transport, between the hooks for that. What has to be queued for a
-// polling client is flushed when it asks for it; what a WebSocket cannot take at once is drained later.
+// observed calls send between the Flush and Drain hooks. Packets queued for a polling client are flushed when it polls.
+// Packets that a WebSocket cannot take immediately are drained later.
 func (s *Session) observed(send func() error) error {
 	h := s.hooks()
 	if h == nil || h.Flush == nil && h.Drain == nil {
@@ -95,7 +95,7 @@ func (s *Session) observed(send func() error) error {
 	return err
 }
 
-// hook calls the function that of chooses, if there is one.
+// hook calls the function selected by of, if any.
 func (s *Session) hook(of func(*Hooks) func(*Session)) {
 	if h := s.hooks(); h != nil {
 		if f := of(h); f != nil {
@@ -112,11 +112,11 @@ func (s *Session) hookClose(reason CloseReason, err error) {
 	}
 }
 
-// recovered is deferred around hooks: the goroutines that call them serve other sessions, too.
+// recovered is deferred around hooks, because the goroutines that call them also serve other sessions.
 func (s *Session) recovered() {
 	if p := recover(); p != nil {
 		s.server.options.Logger.Error("hook panicked", "sid", s.ID(), "panic", p, "stack", string(debug.Stack()))
-		go s.Abort() // whatever lock the caller holds
+		go s.Abort() // the caller may hold locks
 	}
 }
 

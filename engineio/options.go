@@ -20,106 +20,104 @@ const (
 	WebTransport = "webtransport"
 )
 
-// Options configure a Server. Except for OnSession the zero value of each field is its default.
-// Functions may be called from any number of goroutines at once, and may block.
+// Options configure a Server. The zero value of each field, except OnSession, is its default. Functions are called
+// concurrently, and may block.
 type Options struct {
-	// OnSession is called for each new session and returns what its messages go to. The session can
-	// be used at once. Its handshake is answered after OnSession has returned. It must not be nil.
+	// OnSession is called for each new session and returns its Handler. The session can be used immediately. The
+	// handshake is answered after OnSession has returned. OnSession must not be nil.
 	OnSession func(s *Session) Handler
 
-	// Path is what the path of a request has to begin with; one "/" at its end does not matter.
-	// "" means "/engine.io". Node.js: path.
+	// Path is the prefix of the paths that are served. A trailing "/" is ignored. "" means "/engine.io". Node.js: path.
 	Path string
-	// DisableTrailingSlash lets Path match without a "/" behind it. Node.js: addTrailingSlash: false.
+	// DisableTrailingSlash makes Path match without a trailing "/". Node.js: addTrailingSlash: false.
 	DisableTrailingSlash bool
-	// Transports lists the enabled transports. Nil means Polling and WebSocket. WebTransport is only
-	// told to clients; its sessions do not come over HTTP/1 or HTTP/2. Node.js: transports.
+	// Transports lists the enabled transports. Nil means Polling and WebSocket. WebTransport is only announced to
+	// clients; the Server does not implement it. Node.js: transports.
 	Transports []string
-	// DisableUpgrades does not tell polling clients of other transports. Those that upgrade
-	// nevertheless are served, as in the reference. Node.js: allowUpgrades: false.
+	// DisableUpgrades does not announce other transports to polling clients. Clients that upgrade nevertheless are
+	// served, as in the reference. Node.js: allowUpgrades: false.
 	DisableUpgrades bool
 
-	// PingInterval is how long after the last pong the next ping is sent. Zero means 25 s. Node.js: pingInterval.
+	// PingInterval is the time between a pong and the next ping. Zero means 25 s. Node.js: pingInterval.
 	PingInterval time.Duration
-	// PingTimeout is how long a client may take to answer a ping. Zero means 20 s. Node.js: pingTimeout.
+	// PingTimeout is the time in which a client must answer a ping. Zero means 20 s. Node.js: pingTimeout.
 	PingTimeout time.Duration
-	// UpgradeTimeout is how long a client may take to upgrade its transport. Zero means 10 s. Node.js: upgradeTimeout.
+	// UpgradeTimeout is the time in which a client must complete an upgrade. Zero means 10 s. Node.js: upgradeTimeout.
 	UpgradeTimeout time.Duration
-	// MaxHTTPBufferSize is the size in bytes of the largest message, and of the largest body of a
-	// POST, that is accepted. Zero means 1,000,000. Node.js: maxHttpBufferSize.
+	// MaxHTTPBufferSize is the maximum size in bytes of a message and of the body of a POST. Zero means 1,000,000.
+	// Node.js: maxHttpBufferSize.
 	MaxHTTPBufferSize int
-	// BodyTimeout is how long the body of a POST may take to arrive. A client that takes longer is answered 408 and
-	// loses its session. Zero means 30 s. Node.js: httpRequestBodyTimeout.
+	// BodyTimeout is the time in which the body of a POST must arrive. Otherwise the response is 408, and the session
+	// ends. Zero means 30 s. Node.js: httpRequestBodyTimeout.
 	BodyTimeout time.Duration
-	// MaxBodyPieces is how many pieces the body of a POST may arrive in. After one more the client is answered 413 and
-	// loses its session, as after a body that is too large. A piece is what one read returns, which may be many
-	// chunks. Zero means 10,000. Node.js: maxBufferedChunks.
+	// MaxBodyPieces is the maximum number of pieces in which the body of a POST may arrive. A piece is the result of
+	// one read, which may span many chunks. If there are more, the response is 413, as for a body that is too large,
+	// and the session ends. Zero means 10,000. Node.js: maxBufferedChunks.
 	MaxBodyPieces int
-	// MaxQueuedBytes is how many bytes may wait for a client that does not read; one more closes its
+	// MaxQueuedBytes is the maximum number of bytes queued for a client that does not read. Exceeding it closes the
 	// session with TransportError and ErrSlowPeer. Zero means 64 MiB. The reference has no limit.
 	MaxQueuedBytes int
-	// MaxQueuedBytesTotal is how many bytes may wait for all clients together. Beyond it, the sessions with the most
-	// bytes waiting are closed, as by MaxQueuedBytes, until an eighth of the limit is free. A message that was sent to
-	// many counts once. Zero means a quarter of the memory that the process may use, by GOMEMLIMIT, its control group
-	// and the machine; negative means no limit. The reference has no limit.
+	// MaxQueuedBytesTotal is the maximum number of bytes queued for all clients. If it is exceeded, the sessions with
+	// the most queued bytes are closed, with TransportError and ErrSlowPeer, until an eighth of the limit is free. A
+	// message sent to many clients counts once. Zero means a quarter of the memory available to the process, according
+	// to GOMEMLIMIT, its control group and the machine. Negative means no limit, as in the reference.
 	MaxQueuedBytesTotal int64
 
-	// AllowEIO3 serves clients of Engine.IO protocol v3 too. Node.js: allowEIO3.
+	// AllowEIO3 also serves clients of Engine.IO protocol v3. Node.js: allowEIO3.
 	AllowEIO3 bool
-	// AllowRequest may refuse a handshake by returning an error, whose text the client is told. It is
-	// not asked about later requests of a session. Node.js: allowRequest.
+	// AllowRequest may refuse a handshake by returning an error, whose text is sent to the client. It is not called
+	// for later requests of a session. Node.js: allowRequest.
 	AllowRequest func(r *http.Request) error
-	// GenerateID makes the id of a session, which has to be unique and impossible to guess. Nil means
-	// 15 bytes in URL-safe base64, 12 of them random. Node.js: generateId.
+	// GenerateID generates session ids, which must be unique and unguessable. Nil means 15 bytes in URL-safe base64,
+	// 12 of them random. Node.js: generateId.
 	GenerateID func(r *http.Request) (string, error)
-	// InitialPacket, a shared message, is sent directly behind the open packet. Node.js: initialPacket.
+	// InitialPacket, a shared message, is sent directly after the open packet. Node.js: initialPacket.
 	InitialPacket *transport.Message
 
-	// Cookie, if not nil, sets a cookie with the id of the session on its first response. Node.js: cookie.
+	// Cookie, if not nil, sets a cookie with the session id on the first response. Node.js: cookie.
 	Cookie *Cookie
-	// CORS, if not nil, answers what browsers ask before they let pages of other origins in. Node.js: cors.
+	// CORS, if not nil, enables cross-origin requests and answers preflights. Node.js: cors.
 	CORS *CORS
-	// CORSFunc is asked for each request instead of CORS; nil means that CORS does not apply to it.
-	// After an error the request is refused with CodeBadRequest.
+	// CORSFunc, if set, selects the policy for each request and overrides CORS. A nil policy means that CORS does not
+	// apply. If it returns an error, the request is refused with CodeBadRequest.
 	CORSFunc func(r *http.Request) (*CORS, error)
-	// HTTPCompression says which responses to polls are compressed. Node.js: httpCompression.
+	// HTTPCompression selects the responses to polls that are compressed. Node.js: httpCompression.
 	HTTPCompression HTTPCompression
-	// PerMessageDeflate, if not nil, compresses messages over WebSocket for clients that offer it. Node.js:
+	// PerMessageDeflate, if not nil, compresses WebSocket messages for clients that offer it. Node.js:
 	// perMessageDeflate.
 	PerMessageDeflate *PerMessageDeflate
 
-	// OnInitialHeaders may change the header of the first response of a session, OnHeaders that of each
-	// response to a poll or POST, and of the answer to a WebSocket handshake. They are called in this
-	// order. Node.js: events initial_headers and headers.
+	// OnInitialHeaders may change the header of the first response of a session, and OnHeaders the header of each
+	// response to a poll, POST or WebSocket handshake. OnInitialHeaders is called first. Node.js: events
+	// initial_headers and headers.
 	OnInitialHeaders func(h http.Header, r *http.Request)
 	OnHeaders        func(h http.Header, r *http.Request)
-	// OnConnectionError is told of each request that is refused. Node.js: event connection_error.
+	// OnConnectionError is called for each refused request. Node.js: event connection_error.
 	OnConnectionError func(e *ConnectionError)
 
-	// Value is called with the request that opens a session, behind all middleware; Session.Value
-	// returns what it returned. It serves to keep what middleware has found out about a client, since
-	// the request itself is not kept.
+	// Value is called once per session, after all middleware, with the request that opens it. Session.Value returns
+	// its result. Use it to keep results of middleware, because the request itself is not kept.
 	Value func(r *http.Request) any
 	// Hooks observe all sessions. Nil costs nothing.
 	Hooks *Hooks
 
 	// Loops is the number of event loops for WebSocket connections. Zero means runtime.GOMAXPROCS.
 	Loops int
-	// DisableEpoll serves WebSocket connections with goroutines also where epoll could be used.
+	// DisableEpoll uses goroutines for WebSocket connections even where epoll is available.
 	DisableEpoll bool
-	// Logger is told of faults, and at level debug of sessions that end. Nil means slog.Default().
+	// Logger receives faults, and closed sessions at level debug. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
 // PerMessageDeflate configures the compression of messages over WebSocket.
 type PerMessageDeflate = epoll.PerMessageDeflate
 
-// HTTPCompression says which responses to polls are compressed with gzip or deflate.
+// HTTPCompression selects the responses to polls that are compressed with gzip or deflate.
 type HTTPCompression struct {
 	// Disabled turns compression off. Node.js: httpCompression: false.
 	Disabled bool
-	// Threshold is the size in bytes of the smallest body that is compressed. Zero means 1024,
-	// negative that all are. Node.js: httpCompression.threshold.
+	// Threshold is the minimum size in bytes of a compressed body. Zero means 1024; negative compresses all bodies.
+	// Node.js: httpCompression.threshold.
 	Threshold int
 }
 

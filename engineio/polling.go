@@ -8,17 +8,17 @@ import (
 	"github.com/myriad-rt/myriad/transport/polling"
 )
 
-// pollingState is what only a session on polling has.
+// pollingState is the state of a session that uses polling.
 type pollingState struct {
 	conn  *polling.Conn
 	timer wheel.Timer // ends a closing session
 
 	// Guarded by Session.mu.
-	upgrade *upgrade       // nil if there is none under way
-	unsent  []polling.Item // what was queued when the session ended, until HandleClose has returned
+	upgrade *upgrade       // the upgrade in progress, if any
+	unsent  []polling.Item // the queue when the session ended, until HandleClose has returned
 }
 
-// pollingHandler is a session as its polling transport sees it.
+// pollingHandler is the polling.Handler of a session.
 type pollingHandler Session
 
 func (h *pollingHandler) HandlePayload(next func() (p packet.Packet, ok bool, err error)) {
@@ -71,8 +71,8 @@ func (h *pollingHandler) HandlePanic(panicked any, stack []byte) {
 
 func (h *pollingHandler) HandleEnd() { (*Session)(h).end(ForcedClose, nil, packet.Close) }
 
-// servePolling serves a GET or POST of the session. It returns false, having written nothing, if
-// polling does not carry the session any more.
+// servePolling serves a GET or POST of the session. It returns false, having written nothing, if the session no longer
+// uses polling.
 func (s *Session) servePolling(w http.ResponseWriter, r *http.Request) bool {
 	s.settleUpgrade(r.Context())
 	s.mu.Lock()
@@ -89,8 +89,7 @@ func (s *Session) servePolling(w http.ResponseWriter, r *http.Request) bool {
 	return p.conn.Serve(w, r) == nil
 }
 
-// finished reports whether the session has ended and would not answer one more poll. While it is just being ended, its
-// polling connection knows the answer.
+// finished reports whether the session has ended and would not answer another poll.
 func (s *Session) finished() bool {
 	if s.flags.Load()&flagLeft == 0 {
 		return false

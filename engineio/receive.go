@@ -5,7 +5,7 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// webSocketHandler is a session as its WebSocket sees it.
+// webSocketHandler is the transport.Handler of a session.
 type webSocketHandler Session
 
 func (h *webSocketHandler) HandleMessage(_ transport.Conn, data []byte, binary bool) (run bool) {
@@ -17,19 +17,19 @@ func (h *webSocketHandler) HandleMessage(_ transport.Conn, data []byte, binary b
 	p, err := s.parse(data, binary)
 	switch {
 	case err != nil && binary:
-		return false // the reference takes no notice of v3 frames without a valid type
+		return false // the reference ignores v3 frames without a valid type
 	case err != nil:
 		s.end(ParseError, err, packet.Close)
 		return false
 	case p.Type == packet.Close:
 		s.hookPacket(p)
-		return false // a WebSocket is closed by its own means
+		return false // a WebSocket is closed with a close frame
 	}
 	run, _ = s.receive(p)
 	return run
 }
 
-// parse takes a WebSocket message apart.
+// parse parses a WebSocket message.
 func (s *Session) parse(data []byte, binary bool) (packet.Packet, error) {
 	v3 := s.flags.Load()&flagV3 != 0
 	switch {
@@ -63,8 +63,8 @@ func (h *webSocketHandler) HandleClose(_ transport.Conn, err error) {
 	(*Session)(h).end(reason, err, packet.Close)
 }
 
-// receive deals with a packet of either transport. more is false if the session has ended by it, or by a decision of this
-// server; another end waits for what the client sent before.
+// receive handles a packet of either transport. more is false if the packet or the server has ended the session. If it
+// has ended for another reason, earlier packets of the client are still handled.
 func (s *Session) receive(p packet.Packet) (run, more bool) {
 	s.hookPacket(p)
 	flags := s.flags.Load()
@@ -84,7 +84,7 @@ func (s *Session) receive(p packet.Packet) (run, more bool) {
 	case packet.Close:
 		s.end(TransportClose, nil, packet.Noop)
 		return false, false
-	default: // open, upgrade and noop mean nothing here
+	default: // open, upgrade and noop have no meaning here
 		return false, true
 	}
 }

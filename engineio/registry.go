@@ -11,7 +11,7 @@ import (
 
 const registryShards = 64
 
-// registry finds sessions by id, also some that have ended and would answer one more poll.
+// registry finds sessions by id. It includes closed sessions that would answer another poll.
 type registry struct {
 	seed   maphash.Seed
 	count  drain.Group // sessions that have not ended
@@ -37,7 +37,7 @@ func (r *registry) add(s *Session) bool {
 	return true
 }
 
-// remove removes s, if it is there. It does not change count, from which a session is taken when it ends.
+// remove removes s if it is present. It does not change count, which is decremented when a session ends.
 func (r *registry) remove(s *Session) {
 	shard := &r.shards[maphash.String(r.seed, s.ID())%registryShards]
 	shard.mu.Lock()
@@ -52,7 +52,7 @@ func (r *registry) get(id string) *Session {
 	return shard.sessions.Get(id)
 }
 
-// all returns the sessions that have not ended; none is added any more if closing is true.
+// all returns the sessions that have not ended. If closing is true, no more can be added.
 func (r *registry) all(closing bool) []*Session {
 	all := make([]*Session, 0, r.count.Len())
 	for i := range r.shards {

@@ -17,24 +17,23 @@ import (
 	"github.com/myriad-rt/myriad/internal/ident"
 )
 
-// Request is the head of the HTTP request that opened a session. It is kept as two strings and parsed
-// when asked, so each call of a method that returns a map costs time and memory. It does not change.
+// Request is the head of the HTTP request that opened a session. It is immutable. It is stored as two strings and parsed
+// on demand, so each call of a method that returns a map costs time and memory.
 //
-// Clients of one kind send the same, apart from a few lines. What many have sent is kept once for all of
-// them, for as long as there is one.
+// The requests of similar clients differ in a few lines only. Lines that many clients send are stored once.
 type Request struct {
 	own    string                // prelude, parts
 	shared unique.Handle[string] // parts
 }
 
-// prelude is what each request has of its own. As a string it is a byte of flags, five bytes for the time, and
-// id, address and key, of which those that have no size by a flag are preceded by theirs as a varint. So the
-// request of a usual client takes 48 bytes, which is a size of the allocator.
+// prelude holds the parts that differ in every request. It is encoded as a byte of flags, five bytes for the time, then
+// id, address and key; those whose size is not implied by a flag are preceded by it as a varint. The prelude of a
+// typical client takes 48 bytes, a size class of the allocator.
 type prelude struct {
 	flags   byte
 	id      string // of the session
 	address string // of the peer: as text, or IP and port as bytes
-	key     string // the 16 bytes that Sec-WebSocket-Key stands for
+	key     string // the 16 decoded bytes of Sec-WebSocket-Key
 }
 
 const (
@@ -47,10 +46,10 @@ const (
 
 const issuedSize = 5 // bytes, for milliseconds
 
-// issuedSince is when the time in a prelude begins; it ends 34 years later.
+// issuedSince is the origin of the time in a prelude, which lasts for 34 years.
 var issuedSince = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newPrelude takes the address and the key, if it is one, from r.
+// newPrelude takes the address and, if it is valid, the key from r.
 func newPrelude(id string, r *http.Request) (p prelude) {
 	p.id, p.address = id, r.RemoteAddr
 	if len(id) == ident.Size {
@@ -120,7 +119,7 @@ func cutSize(s string) (size int, rest string) {
 	return int(v), s[n:]
 }
 
-// A part of a request is a byte that says what it is, the length of the rest as a varint, and the rest.
+// A part of a request is a byte with its kind, the length of its value as a varint, and the value.
 const (
 	partTarget = 't'
 	partHost   = 'h'
@@ -139,7 +138,7 @@ func appendPart(dst []byte, kind byte, value ...string) []byte {
 	return dst
 }
 
-// cutPart returns the first of parts, and the others.
+// cutPart returns the first part and the remaining ones.
 func cutPart(parts string) (kind byte, value, rest string) {
 	size, rest := cutSize(parts[1:])
 	return parts[0], rest[:size], rest[size:]
@@ -147,10 +146,10 @@ func cutPart(parts string) (kind byte, value, rest string) {
 
 const keyName = "Sec-Websocket-Key"
 
-// strictBase64 decodes only what encodes to the same text again.
+// strictBase64 accepts only the canonical encoding.
 var strictBase64 = base64.StdEncoding.Strict()
 
-// newRequest returns the head of r for a session with this id. known decides what is shared.
+// newRequest returns the head of r for a session with this id. known decides which parts are shared.
 func newRequest(id string, r *http.Request, known *frequent) Request {
 	const own, shared = 0, 1
 	var space [2][512]byte
@@ -172,7 +171,7 @@ func newRequest(id string, r *http.Request, known *frequent) Request {
 	i = place(":host", r.Host)
 	parts[i] = appendPart(parts[i], partHost, r.Host)
 
-	// The same fields have to make the same string.
+	// The same fields must produce the same string.
 	var nameSpace [32]string
 	names := nameSpace[:0]
 	for name := range r.Header {
@@ -192,7 +191,7 @@ func newRequest(id string, r *http.Request, known *frequent) Request {
 	return Request{own: string(parts[own]), shared: unique.Make(string(parts[shared]))}
 }
 
-// parts calls yield for each part until it returns false. The values of a field are in their order.
+// parts calls yield for each part until it returns false. The values of a field keep their order.
 func (r *Request) parts(yield func(kind byte, value string) bool) {
 	_, own := r.prelude()
 	for _, rest := range [...]string{own, r.shared.Value()} {
@@ -224,7 +223,7 @@ func (r *Request) id() string {
 	return p.id
 }
 
-// RemoteAddr returns the address of the peer, IP and port, as net/http reports it.
+// RemoteAddr returns the IP address and port of the peer, in the form of [http.Request.RemoteAddr].
 func (r *Request) RemoteAddr() string {
 	p, _ := r.prelude()
 	if p.flags&(hasIPv4|hasIPv6) == 0 {
@@ -235,13 +234,13 @@ func (r *Request) RemoteAddr() string {
 	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16([]byte(p.address[ip:]))).String()
 }
 
-// URL returns the target of the request as it was sent: path and query.
+// URL returns the request target as sent by the client: path and query.
 func (r *Request) URL() string { return r.part(partTarget) }
 
-// Host returns the host that the request was sent to.
+// Host returns the value of the Host header field.
 func (r *Request) Host() string { return r.part(partHost) }
 
-// Query returns the parameters of the query, decoded; of those with the same name the last.
+// Query returns the decoded query parameters. If a name occurs several times, the last value counts.
 func (r *Request) Query() map[string]string {
 	values := make(map[string]string)
 	target, _, _ := strings.Cut(r.URL(), "#")
@@ -252,7 +251,7 @@ func (r *Request) Query() map[string]string {
 	return values
 }
 
-// Header returns the header fields, the host not among them.
+// Header returns the header fields, except Host.
 func (r *Request) Header() http.Header {
 	h := make(http.Header)
 	for kind, value := range r.parts {
@@ -270,7 +269,7 @@ func (r *Request) Header() http.Header {
 // Secure reports whether the request came over TLS.
 func (r *Request) Secure() bool { return r.own[0]&hasTLS != 0 }
 
-// Issued returns the time at which the session was opened.
+// Issued returns the time at which the session was opened, to the millisecond.
 func (r *Request) Issued() time.Time {
 	var ms int64
 	for _, b := range []byte(r.own[1 : 1+issuedSize]) {
@@ -279,8 +278,9 @@ func (r *Request) Issued() time.Time {
 	return issuedSince.Add(time.Duration(ms) * time.Millisecond)
 }
 
-// HTTP returns a new request with what is known of the first: method, target, header, host and remote
-// address, and a TLS field that is not nil if it came over TLS. It has no body, and context.Background().
+// HTTP returns a new http.Request with the method, target, header, host and remote address of the original. Its TLS
+// field is an empty ConnectionState if the original came over TLS. It has no body, and its context is
+// context.Background().
 func (r *Request) HTTP() *http.Request {
 	request := (&http.Request{
 		Method:     http.MethodGet,

@@ -8,9 +8,9 @@ import (
 	"github.com/myriad-rt/myriad/transport/epoll"
 )
 
-// Send queues m for the client and returns without waiting. Messages arrive in the order of the calls,
-// across an upgrade too. Unless m is shared it belongs to the caller again when Send returns. It returns
-// ErrClosed if the session is closing or closed, and ErrSlowPeer, closing it, if too much would be queued.
+// Send queues m for the client and returns without waiting. Messages arrive in the order of the calls, also across an
+// upgrade. Send does not keep m unless it is shared. It returns ErrClosed if the session is closing or closed. If the
+// queue would exceed its limit, Send closes the session and returns ErrSlowPeer.
 //
 // Engine.IO protocol v4, "Message".
 func (s *Session) Send(m *transport.Message) error {
@@ -31,7 +31,7 @@ func (s *Session) SendText(text string) error {
 	return s.Send(m)
 }
 
-// SendBinary sends a binary message; see Send. data belongs to the caller again when SendBinary returns.
+// SendBinary sends a binary message; see Send. It does not keep data.
 func (s *Session) SendBinary(data []byte) error {
 	m := transport.NewMessage()
 	defer m.Release()
@@ -56,7 +56,7 @@ func (s *Session) sendPacket(t packet.Type) error {
 	})
 }
 
-// sendSlow sends on whichever transport carries the session, which cannot change meanwhile.
+// sendSlow sends on the current transport, which cannot change meanwhile.
 func (s *Session) sendSlow(onWebSocket func(*epoll.Conn) error, onPolling func(*pollingState) error) error {
 	s.mu.Lock()
 	var err error
@@ -82,7 +82,7 @@ func sendError(err error) error {
 	return err
 }
 
-// packetsOf returns the packets that m is sent as.
+// packetsOf returns the packets of m.
 func packetsOf(m *transport.Message) []packet.Packet {
 	var packets []packet.Packet
 	if text, ok := m.Text(); ok {
@@ -94,10 +94,9 @@ func packetsOf(m *transport.Message) []packet.Packet {
 	return packets
 }
 
-// Writable reports whether a message could be sent without having to wait: with polling, whether a
-// request of the client waits for one; with WebSocket, whether the kernel has taken all that was sent
-// before. Where a goroutine writes to the kernel, up to 16 KiB may be on their way to it. Volatile messages are those that
-// are sent only then.
+// Writable reports whether a message could be sent without queueing. With polling, a request of the client must be
+// waiting. With WebSocket, the kernel must have accepted all earlier messages; on a goroutine connection, up to 16 KiB
+// may be on their way to it. Volatile messages are sent only to writable sessions.
 func (s *Session) Writable() bool {
 	if s.flags.Load()&(flagWebSocket|flagClosing|flagClosed) == flagWebSocket {
 		return s.conn.Writable()
@@ -114,9 +113,9 @@ func (s *Session) Writable() bool {
 	}
 }
 
-// SendBuffer returns the packets that a polling client has not fetched, also in Hooks.Close and HandleClose; afterwards
-// it is empty. What has been handed to a WebSocket counts as sent. The packets must not be changed. Node.js:
-// socket.conn.writeBuffer.
+// SendBuffer returns the packets that a polling client has not fetched. In Hooks.Close and HandleClose it returns the
+// undelivered packets; afterwards it is empty. With WebSocket it is always empty. The packets must not be changed.
+// Node.js: socket.conn.writeBuffer.
 func (s *Session) SendBuffer() []packet.Packet {
 	s.mu.Lock()
 	defer s.mu.Unlock()

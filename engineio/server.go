@@ -19,18 +19,17 @@ import (
 	"github.com/myriad-rt/myriad/transport/polling"
 )
 
-// Server opens sessions and hands them their requests. It is an [http.Handler]; all methods are safe
-// for concurrent use.
+// Server is an [http.Handler] that serves the sessions of Engine.IO clients. All methods are safe for concurrent use.
 type Server struct {
 	options  *Options
 	sessions *registry
-	frequent *frequent // of what opens sessions
+	frequent *frequent // header lines of handshakes
 	wheel    *wheel.Wheel
 	polling  *polling.Config   // nil if the transport is not enabled
 	sockets  *epoll.Server     // nil if the transport is not enabled
 	budget   *transport.Budget // for the queues of all clients; nil without a limit
 
-	openTail, openTailPolling string // the data of the open packet behind the id
+	openTail, openTailPolling string // the data of the open packet after the id
 
 	handler http.Handler // CORS, then first
 	first   *link        // in front of the first middleware
@@ -41,7 +40,7 @@ type Server struct {
 	figures figures
 }
 
-// figures counts what Stats shows.
+// figures are the counters behind Stats.
 type figures struct {
 	opened, refused, upgraded atomic.Uint64
 	closed                    [len(reasons)]atomic.Uint64
@@ -61,7 +60,7 @@ type Stats struct {
 }
 
 // NewServer returns a Server. The first WebSocket connection starts event loops, which hold descriptors and goroutines
-// until Close or Shutdown. It returns an error if o is nil, has no OnSession or a value that is out of range.
+// until Close or Shutdown. NewServer returns an error if o is invalid, for example nil or without OnSession.
 func NewServer(o *Options) (*Server, error) {
 	options, err := o.withDefaults()
 	if err != nil {
@@ -119,15 +118,14 @@ func NewServer(o *Options) (*Server, error) {
 	return s, nil
 }
 
-// IsPlain reports whether r can be served with a ResponseWriter that sends a response only when it is complete: no
-// middleware sees it, and its body is not refused for its size while it is being received.
+// IsPlain reports whether r can be served with a ResponseWriter that sends only complete responses: no middleware sees
+// r, and its body cannot be refused for its size before it has arrived.
 func (s *Server) IsPlain(r *http.Request) bool {
 	return s.first.next.Load() == nil && r.ContentLength <= int64(s.options.MaxHTTPBufferSize)
 }
 
-// ServeHTTP serves requests whose path begins with Options.Path, and answers others with status 404.
-// Requests to other paths, upgrades among them, never reach a Server that is mounted in a router, so
-// there is nothing that corresponds to the option destroyUpgrade of the reference.
+// ServeHTTP serves requests whose path begins with Options.Path. The response to other requests has status 404. A router
+// passes no other requests to a Server, so the reference's option destroyUpgrade has no counterpart.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(r.URL.EscapedPath(), s.options.Path) {
 		http.NotFound(w, r)
@@ -161,8 +159,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isUpgrade reports whether r asks for another protocol. Without the WebSocket transport such
-// requests are ordinary ones, as in the reference.
+// isUpgrade reports whether r requests an upgrade to another protocol. Without the WebSocket transport, such requests
+// are ordinary ones, as in the reference.
 func (s *Server) isUpgrade(r *http.Request) bool {
 	return s.sockets != nil && r.Header.Get("Upgrade") != "" &&
 		slices.ContainsFunc(r.Header["Connection"], func(value string) bool {
@@ -193,14 +191,14 @@ func (s *Server) refuse(w http.ResponseWriter, e *ConnectionError, upgrade bool)
 	}
 }
 
-// refusalTimeout is how long a client may take to receive the refusal of an upgrade.
+// refusalTimeout bounds the time for writing the refusal of an upgrade.
 const refusalTimeout = 5 * time.Second
 
 // refuseUpgrade answers an upgrade with text and closes the connection.
 func refuseUpgrade(w http.ResponseWriter, status int, text string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if errors.Is(err, http.ErrHijacked) {
-		return // after a panic: the connection is not ours any more
+		return // after a panic: the connection is no longer ours
 	}
 	if err != nil {
 		h := w.Header()
@@ -233,13 +231,13 @@ func (s *Server) pollingHeader(h http.Header, r *http.Request) {
 	}
 }
 
-// ClientsCount returns the number of sessions that have not ended.
+// ClientsCount returns the number of sessions that have not ended. Node.js: engine.clientsCount.
 func (s *Server) ClientsCount() int { return s.sessions.count.Len() }
 
 // Sessions returns the sessions that have not ended.
 func (s *Server) Sessions() []*Session { return s.sessions.all(false) }
 
-// Session returns the session with this id, or nil if there is none or it is just being opened.
+// Session returns the session with this id. It returns nil if there is none, or if it is still being opened.
 func (s *Server) Session(id string) *Session {
 	session := s.sessions.get(id)
 	if session == nil || session.flags.Load()&(flagOpened|flagClosed) != flagOpened {
@@ -248,7 +246,7 @@ func (s *Server) Session(id string) *Session {
 	return session
 }
 
-// Stats returns the present figures.
+// Stats returns the current figures.
 func (s *Server) Stats() Stats {
 	stats := Stats{
 		Sessions:    s.ClientsCount(),
@@ -270,9 +268,9 @@ func (s *Server) Stats() Stats {
 // closeGrace is how long Close waits for peers to answer close frames.
 const closeGrace = time.Second
 
-// Close ends all sessions at once with ForcedClose, losing what is queued for polling clients, and
-// releases everything; no session is opened any more. WebSocket clients are given a second to
-// answer. Hooks and handlers may call Close, but then it cannot wait for them. It returns nil.
+// Close closes all sessions immediately with ForcedClose, drops messages queued for polling clients, and releases all
+// resources. No more sessions are opened. WebSocket clients have one second to answer the close frame. If a hook or
+// handler calls Close, Close does not wait for it. Close returns nil.
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	for _, session := range s.sessions.all(true) {
@@ -281,21 +279,21 @@ func (s *Server) Close() error {
 	if s.sockets != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
-		_ = s.sockets.Shutdown(ctx) // peers that do not answer are what the limit is for
+		_ = s.sockets.Shutdown(ctx) // an error means that a peer has not answered
 	}
 	s.wheel.Close()
 	return nil
 }
 
-// Shutdown is like Close, but delivers what is queued first: sessions are closed as by Session.Close,
-// and those that are left when ctx is done as by Close. It then returns the error of ctx.
+// Shutdown closes all sessions gracefully, as by Session.Close, so that queued messages are delivered. When ctx is done,
+// Shutdown closes the remaining sessions as by Close, and returns the error of ctx. No more sessions are opened.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	for _, session := range s.sessions.all(true) {
 		session.Close()
 	}
 	err := s.sessions.count.Wait(ctx)
-	// If little time is left, Close gives peers the moment that they need to take the close frame.
+	// If little time is left, Close gives peers a moment to receive the close frame.
 	if end, ok := ctx.Deadline(); s.sockets != nil && err == nil && (!ok || time.Until(end) > closeGrace) {
 		err = s.sockets.Shutdown(ctx)
 	}

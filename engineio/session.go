@@ -9,12 +9,12 @@ import (
 	"github.com/myriad-rt/myriad/transport/epoll"
 )
 
-// State says how far a session has come.
+// State is the state of a Session.
 type State uint8
 
 const (
 	StateOpen    State = iota // messages go both ways
-	StateClosing              // what is queued is being delivered; messages of the client are dropped
+	StateClosing              // queued messages are being delivered; messages of the client are dropped
 	StateClosed               // it has ended
 )
 
@@ -25,8 +25,8 @@ const (
 //	    │          └──Abort, transport, heartbeat, packets──▶│
 //	    └──────────── also during OnSession ─────────────────▶┘
 //
-// Close leads to closing only with polling, where the client has to ask for what it is told.
-// Beside that, a session that begins with polling may switch to WebSocket:
+// Close leads to closing only with polling, where queued messages wait for the client's next poll. A session that begins
+// with polling may switch to WebSocket:
 //
 //	polling ──probe──▶ polling and upgrade ──"5"──▶ WebSocket
 //	    ◀──anything else, time-out──┘
@@ -43,26 +43,26 @@ type Session struct {
 	polling *pollingState // until the session has switched to WebSocket
 }
 
-// Flags of a session. Those below are changed with mu held: closing, closed, webSocket, paused, corked.
+// Flags of a session. closing, closed, webSocket, paused and corked are changed with mu held.
 const (
 	flagOpened    = 1 << iota // has its handler
 	flagBusy                  // messages are being handled, or there is no handler yet
-	flagClosing               // Close has been called; with polling, the client does not know yet
+	flagClosing               // Close has been called; a polling client has not been told yet
 	flagClosed                // ended
 	flagWebSocket             // conn carries the session
-	flagUpgraded              // and polling did so before
+	flagUpgraded              // polling carried it before
 	flagPaused                //
 	flagCorked                //
 	flagPinged                // v4: a ping has not been answered
 	flagExtended              // v4: the time to answer it has been extended
 	flagV3                    // protocol v3
-	flagLeft                  // closed, and nothing is left to be done but to call HandleClose
+	flagLeft                  // closed; only the call of HandleClose is left
 
-	// reasonShift is where the index of the reason in reasons begins, which is set with flagClosed.
+	// reasonShift is the position of the index of the reason in reasons, which is set with flagClosed.
 	reasonShift = 16
 )
 
-// ID returns the id of the session, which only its client and this server know.
+// ID returns the session id. It is a secret between the client and the server.
 func (s *Session) ID() string { return s.request.id() }
 
 // Protocol returns the version of the Engine.IO protocol: 4 or 3.
@@ -73,7 +73,7 @@ func (s *Session) Protocol() int {
 	return 4
 }
 
-// Transport returns the name of the transport that carries the session now, Polling or WebSocket.
+// Transport returns the current transport, Polling or WebSocket.
 func (s *Session) Transport() string {
 	if s.flags.Load()&flagWebSocket != 0 {
 		return WebSocket
@@ -91,11 +91,11 @@ func (s *Session) Upgrading() bool {
 	return s.polling != nil && s.polling.upgrade != nil
 }
 
-// Request returns the head of the request that opened the session, also after an upgrade.
+// Request returns the head of the request that opened the session. An upgrade does not change it.
 func (s *Session) Request() *Request { return &s.request }
 
-// State returns the state of the session. After Close it is StateClosed if that could be done at
-// once, even if HandleClose is still to be called.
+// State returns the state of the session. It is StateClosed as soon as the end has been decided; HandleClose may be
+// called later.
 func (s *Session) State() State {
 	switch f := s.flags.Load(); {
 	case f&flagClosed != 0:
@@ -107,8 +107,7 @@ func (s *Session) State() State {
 	}
 }
 
-// open makes the session known and gives it its handler. It reports false if its id is in use or the
-// server closes.
+// open registers the session and gets its handler. It returns false if the id is in use or the server is closing.
 func (s *Session) open() bool {
 	if !s.server.sessions.add(s) {
 		return false

@@ -10,15 +10,15 @@ import (
 	"github.com/myriad-rt/myriad/transport/epoll"
 )
 
-// releaseInterval is how often a GET that waits is answered while the client probes a WebSocket; it
-// switches only when it has no GET left.
+// releaseInterval is the time between answers to a waiting GET while the client probes a WebSocket. The client switches
+// only when it has no GET in progress.
 const releaseInterval = 100 * time.Millisecond
 
 // probeText is the data of the ping and the pong of a probe.
 const probeText = "probe"
 
-// upgrade is a WebSocket on which the client of a polling session probes whether it works. Until the
-// client sends an upgrade packet everything goes on over polling.
+// upgrade is a WebSocket that the client of a polling session is probing. Until the client sends an upgrade packet, the
+// session continues to use polling.
 //
 //	connected ──ping──▶ probed ──upgrade packet──▶ switching ──▶ done, on WebSocket
 //	    └─anything else─────┴─anything else, time-out──▶ done, on polling
@@ -29,14 +29,14 @@ type upgrade struct {
 	conn    *epoll.Conn
 	timeout wheel.Timer
 	release wheel.Timer
-	done    chan struct{} // closed when the session is on WebSocket, or stays on polling
+	done    chan struct{} // closed when the session has switched, or will not
 
 	// Guarded by Session.mu.
 	probed    bool
 	switching bool
 }
 
-// probe lets the client probe conn, or closes conn if the session cannot be upgraded now.
+// probe starts an upgrade to conn, or closes conn if the session cannot be upgraded now.
 func (s *Session) probe(conn *epoll.Conn) {
 	u := &upgrade{session: s, conn: conn, done: make(chan struct{})}
 	s.mu.Lock()
@@ -68,8 +68,7 @@ func (u *upgrade) HandleMessage(c transport.Conn, data []byte, binary bool) (run
 	return false
 }
 
-// Run implements [transport.Handler]. A probe has no work to do, but what is read together with the
-// end of one belongs to the session.
+// Run implements [transport.Handler]. Messages read together with the upgrade packet belong to the session.
 func (u *upgrade) Run(transport.Conn) {}
 
 // HandleDrain implements [transport.Handler].
@@ -78,18 +77,19 @@ func (u *upgrade) HandleDrain(transport.Conn) {}
 // HandleClose implements [transport.Handler].
 func (u *upgrade) HandleClose(transport.Conn, error) { u.abandon() }
 
-// answer answers a probe. From now on the client stops polling.
+// answer answers a probe. The client then stops polling.
 func (u *upgrade) answer() {
 	s := u.session
 	s.mu.Lock()
 	u.probed = true
 	s.mu.Unlock()
-	_ = u.conn.SendText(packet.Pong.Text() + probeText) // a connection that has failed says so by HandleClose
+	_ = u.conn.SendText(packet.Pong.Text() + probeText) // HandleClose follows if the connection has failed
 	u.scheduleRelease()
 	s.hook(hookUpgrading)
 }
 
-// takeUpgradeLocked takes the upgrade off its session, unless there is none or it is being completed.
+// takeUpgradeLocked detaches the upgrade from the session and returns it. It returns nil if there is none or if it is
+// being completed.
 func (p *pollingState) takeUpgradeLocked() *upgrade {
 	u := p.upgrade
 	if u == nil || u.switching {
@@ -99,8 +99,8 @@ func (p *pollingState) takeUpgradeLocked() *upgrade {
 	return u
 }
 
-// abandon leaves the session on polling. If u is not its upgrade any more, it has switched or ended, maybe while the
-// timer was expiring, and whoever did that has dealt with the connection.
+// abandon ends the upgrade; the session stays on polling. It does nothing if u is no longer the session's upgrade: the
+// session has switched or ended, which also took care of the connection.
 func (u *upgrade) abandon() {
 	s := u.session
 	s.mu.Lock()
@@ -111,7 +111,7 @@ func (u *upgrade) abandon() {
 	}
 }
 
-// drop closes the connection of an upgrade that has been taken off its session.
+// drop closes the connection of a detached upgrade.
 func (u *upgrade) drop() {
 	u.stop()
 	u.conn.Close(transport.CloseNone)
@@ -144,8 +144,8 @@ func (u *upgrade) complete() {
 		u.drop()
 		return
 	}
-	// With mu held no message can be sent between those that were queued and the switch. If the
-	// connection fails meanwhile, the session hears of it by HandleClose.
+	// Holding mu keeps new messages behind the queued ones. If the connection fails meanwhile, HandleClose ends the
+	// session.
 	if flags&flagCorked != 0 {
 		u.conn.Cork()
 	}
@@ -178,13 +178,13 @@ func (u *upgrade) complete() {
 	s.handler.HandleDrain()
 }
 
-// settleTime is how long a request waits for the client's upgrade packet. It is less than releaseInterval, so that it does
-// not add a release to an upgrade.
+// settleTime bounds the wait of a request for the client's upgrade packet. It is shorter than releaseInterval, so it does
+// not cause another release.
 const settleTime = 80 * time.Millisecond
 
-// settleUpgrade delays a request that arrives after the answer to a probe, and for as long as bytes on the WebSocket have
-// not been handled. A client usually sends no more requests then. If it has sent the upgrade packet before the request,
-// the upgrade is complete when settleUpgrade returns.
+// settleUpgrade delays a request that arrives after the answer to a probe while bytes on the WebSocket are unread.
+// Clients usually send no more requests then. If the client sent the upgrade packet before the request, the upgrade is
+// complete when settleUpgrade returns.
 func (s *Session) settleUpgrade(ctx context.Context) {
 	s.mu.Lock()
 	var u *upgrade
@@ -212,12 +212,12 @@ func (s *Session) settleUpgrade(ctx context.Context) {
 	}
 }
 
-// scheduleRelease has a GET that waits answered soon.
+// scheduleRelease schedules the answer to a waiting GET.
 func (u *upgrade) scheduleRelease() {
 	u.session.server.wheel.Schedule(&u.release, releaseInterval, (*upgradeRelease)(u))
 }
 
-// upgradeRelease is an upgrade when a GET that waits is to be answered.
+// upgradeRelease is the timer task that answers a waiting GET.
 type upgradeRelease upgrade
 
 func (r *upgradeRelease) Expire() {
@@ -233,7 +233,7 @@ func (r *upgradeRelease) Expire() {
 	}
 }
 
-// upgradeTimeout is an upgrade that has taken too long.
+// upgradeTimeout is the timer task that abandons an upgrade.
 type upgradeTimeout upgrade
 
 func (t *upgradeTimeout) Expire() { (*upgrade)(t).abandon() }
