@@ -10,13 +10,11 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Broadcast is a selection of sockets of a namespace, with what is to happen to a packet on its way. It is an
-// immutable value: every method that refines it returns a new one, so that a Broadcast can be kept,
-// shared and used from any number of goroutines.
+// Broadcast selects sockets of a namespace, and sends to them. It is an immutable value: every method that refines it
+// returns a new one, so a Broadcast can be stored and used concurrently.
 //
-// Without a room it selects all sockets of the namespace; with rooms, the sockets that are in any of them,
-// each once; always without those that are in a room of Except. The id of a socket is the name of a room
-// with that one socket in it.
+// Without rooms, it selects all sockets of the namespace. With rooms, it selects the sockets in any of them, each once.
+// Sockets in a room of Except are never selected. Each socket is in a room named after its id.
 type Broadcast struct {
 	ns   *space
 	opts adapter.Options
@@ -28,35 +26,36 @@ func (b Broadcast) To(rooms ...string) Broadcast {
 	return b
 }
 
-// In is another word for To.
+// In is the same as To.
 func (b Broadcast) In(rooms ...string) Broadcast { return b.To(rooms...) }
 
-// Except leaves out the sockets that are in any of rooms.
+// Except excludes the sockets that are in any of rooms.
 func (b Broadcast) Except(rooms ...string) Broadcast {
 	b.opts.Except = append(slices.Clip(b.opts.Except), rooms...)
 	return b
 }
 
-// Local keeps the operation on this node of a cluster.
+// Local restricts the operation to this node of a cluster.
 func (b Broadcast) Local() Broadcast {
 	b.opts.Flags.Local = true
 	return b
 }
 
-// Volatile drops the packet for clients that cannot take it at once: something is queued for them, a polling client has no
-// request under way, or a handler of their own is running, for a few milliseconds at most, and has sent them something.
+// Volatile drops the packet for clients that cannot receive it immediately: bytes are queued for them, a polling client
+// has no request waiting, or their own handler is running (for at most a few milliseconds) and has already sent them
+// something.
 func (b Broadcast) Volatile() Broadcast {
 	b.opts.Flags.Volatile = true
 	return b
 }
 
-// Compress says whether transports may compress the packet, which is the default.
+// Compress sets whether transports may compress the packet. They may by default.
 func (b Broadcast) Compress(compress bool) Broadcast {
 	b.opts.Flags.NoCompress = !compress
 	return b
 }
 
-// Timeout bounds the wait for acknowledgements. Zero means no bound beside the context's.
+// Timeout bounds the wait for acknowledgements. Zero means that only the context bounds it.
 func (b Broadcast) Timeout(d time.Duration) Broadcast {
 	b.opts.Flags.Timeout = d
 	return b
@@ -75,14 +74,14 @@ func (b Broadcast) Emit(event string, args ...any) error {
 	return b.ns.adapter.Broadcast(p, b.opts)
 }
 
-// EmitWithAck sends an event to the selected sockets and waits until each client has acknowledged it. It
-// returns the arguments of each acknowledgement in the order in which they came. When ctx or Timeout ends
-// the wait it returns those that came in time and ErrTimeout or the context's error.
+// EmitWithAck sends an event to the selected sockets and waits until each client has acknowledged it. It returns the
+// arguments of each acknowledgement in the order of arrival. If ctx or Timeout ends the wait, it returns those received
+// so far, and ErrTimeout or the error of ctx.
 //
-// The result does not say which socket an acknowledgement came from: nodes of a cluster exchange the arguments alone, as
-// with the reference. Clients that have to be told apart put their id into the acknowledgement.
+// The result does not tell which socket sent an acknowledgement: nodes of a cluster exchange the arguments alone, as in
+// the reference. If that matters, clients must include their id in the acknowledgement.
 //
-// There must be a deadline, in ctx or by Timeout: without one it returns ErrNoDeadline and sends nothing.
+// A deadline is required, in ctx or by Timeout; otherwise EmitWithAck returns ErrNoDeadline and sends nothing.
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	if _, ok := ctx.Deadline(); !ok && b.opts.Flags.Timeout <= 0 {
 		return nil, ErrNoDeadline
@@ -115,12 +114,12 @@ func (b Broadcast) Sockets() []*Socket {
 	return sockets
 }
 
-// SocketsJoin puts the selected sockets into rooms.
+// SocketsJoin adds the selected sockets to rooms.
 func (b Broadcast) SocketsJoin(rooms ...string) error {
 	return b.ns.adapter.AddSockets(b.opts, rooms...)
 }
 
-// SocketsLeave takes the selected sockets out of rooms.
+// SocketsLeave removes the selected sockets from rooms.
 func (b Broadcast) SocketsLeave(rooms ...string) error {
 	return b.ns.adapter.RemoveSockets(b.opts, rooms...)
 }
@@ -138,7 +137,7 @@ func (b Broadcast) packet(event string, args []any) (*parser.Packet, error) {
 	return parser.NewEvent(b.ns.name, event, args)
 }
 
-// RemoteSocket is a socket of any node, as FetchSockets found it.
+// RemoteSocket is a socket of any node, as returned by FetchSockets.
 type RemoteSocket struct {
 	ns *space
 	d  adapter.Description
@@ -147,10 +146,10 @@ type RemoteSocket struct {
 // ID returns the id of the socket.
 func (r RemoteSocket) ID() string { return r.d.ID }
 
-// Rooms returns the rooms that the socket was in.
+// Rooms returns the rooms of the socket at the time of FetchSockets.
 func (r RemoteSocket) Rooms() []string { return slices.Clone(r.d.Rooms) }
 
-// BindData stores the socket's data, as its node set it with SetData, in the value that dst points to.
+// BindData decodes the socket's data, as set by SetData on its node, into the value that dst points to.
 func (r RemoteSocket) BindData(dst any) error { return json.Unmarshal(r.d.Data, dst) }
 
 // Handshake returns the details of the socket's handshake.
@@ -169,7 +168,7 @@ func (r RemoteSocket) self() Broadcast {
 // Emit sends an event to the socket.
 func (r RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }
 
-// EmitWithAck sends an event to the socket and waits for its acknowledgement. There must be a deadline.
+// EmitWithAck sends an event to the socket and waits for its acknowledgement. A deadline is required.
 func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	answers, err := r.self().EmitWithAck(ctx, event, args...)
 	if err != nil || len(answers) == 0 {
@@ -181,12 +180,11 @@ func (r RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any
 	return answers[0], nil
 }
 
-// Join puts the socket into rooms.
+// Join adds the socket to rooms.
 func (r RemoteSocket) Join(rooms ...string) error { return r.self().SocketsJoin(rooms...) }
 
-// Leave takes the socket out of rooms.
+// Leave removes the socket from rooms.
 func (r RemoteSocket) Leave(rooms ...string) error { return r.self().SocketsLeave(rooms...) }
 
-// Disconnect disconnects the socket from its namespace and, if closeConn is true, closes its client's
-// connection.
+// Disconnect disconnects the socket from its namespace. If closeConn is true, it also closes the client's connection.
 func (r RemoteSocket) Disconnect(closeConn bool) error { return r.self().DisconnectSockets(closeConn) }

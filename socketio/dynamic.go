@@ -11,12 +11,12 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// OfPattern returns a parent of all namespaces whose names match pattern, which are created when
-// clients ask for them. Its middleware and handlers are copied to a child when that is created; what is
-// registered later does not reach children that exist. Broadcasts from it reach the sockets of all
-// children; it has no sockets of its own, and FetchSockets is not supported.
+// OfPattern returns a parent for all namespaces whose names match pattern. They are created when clients request them.
+// As in the reference, a match of a part of the name suffices; use ^ and $ to match all of it. A new child gets copies
+// of the parent's middleware and handlers; later registrations do not affect it. Broadcasts from the parent reach the
+// sockets of all children. The parent has no sockets of its own, and does not support FetchSockets.
 //
-// Existing namespaces come first, then patterns and functions in the order of registration.
+// An existing namespace takes precedence. Patterns and functions are tried in the order of registration.
 func (s *Server) OfPattern(pattern *regexp.Regexp) *Namespace {
 	if pattern == nil {
 		panic("socketio: nil pattern")
@@ -24,8 +24,8 @@ func (s *Server) OfPattern(pattern *regexp.Regexp) *Namespace {
 	return s.registry.AddPattern(pattern, s.newParent)
 }
 
-// OfFunc is OfPattern with a function that decides. It gets the payload of CONNECT, may block, and may be
-// called many times at once. An error means no.
+// OfFunc is like OfPattern with a function that decides by the name and the payload of CONNECT. The function may block,
+// and is called concurrently. An error refuses the namespace.
 func (s *Server) OfFunc(allow func(name string, auth Value) (bool, error)) *Namespace {
 	if allow == nil {
 		panic("socketio: nil function")
@@ -43,8 +43,8 @@ func (s *Server) newParent(p *namespace.Parent[*Namespace], name string) *Namesp
 	return &Namespace{space{server: s, name: name, parent: p, adapter: &fanOut{p}}}
 }
 
-// CreateChild returns the namespace of this name, which it creates as a child of n if there is none, as a client
-// would that asks for it. n must come from OfPattern or OfFunc, or it panics.
+// CreateChild returns the namespace with this name. If there is none, CreateChild creates it as a child of n, as for a
+// client that requests it. It panics if n was not returned by OfPattern or OfFunc.
 func (n *Namespace) CreateChild(name string) *Namespace {
 	if n.parent == nil {
 		panic("socketio: CreateChild of a namespace that is no parent")

@@ -11,44 +11,45 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Emitter sends events to one socket in a way of its own. It is an immutable value, as a [Broadcast] is.
+// Emitter sends events to one socket with certain options. It is an immutable value, like Broadcast.
 type Emitter struct {
 	s     *Socket
 	flags adapter.Flags
 }
 
-// Volatile drops packets if the client cannot be written to at once.
+// Volatile drops packets if the client cannot receive them immediately; see [Broadcast.Volatile].
 func (e Emitter) Volatile() Emitter {
 	e.flags.Volatile = true
 	return e
 }
 
-// Compress says whether transports may compress the packets, which is the default.
+// Compress sets whether transports may compress the packets. They may by default.
 func (e Emitter) Compress(compress bool) Emitter {
 	e.flags.NoCompress = !compress
 	return e
 }
 
-// Timeout bounds the wait for acknowledgements. Zero means no bound beside the context's.
+// Timeout bounds the wait for acknowledgements. Zero means that only the context bounds it.
 func (e Emitter) Timeout(d time.Duration) Emitter {
 	e.flags.Timeout = d
 	return e
 }
 
-// Broadcast selects all sockets of the namespace but this one.
+// Broadcast selects all other sockets of the namespace.
 func (e Emitter) Broadcast() Broadcast {
 	return Broadcast{ns: &e.s.ns.space, opts: adapter.Options{Except: []string{e.s.id}, Flags: e.flags}}
 }
 
-// To selects the sockets in any of rooms, without this one.
+// To selects the other sockets in any of rooms.
 func (e Emitter) To(rooms ...string) Broadcast { return e.Broadcast().To(rooms...) }
 
-// Emit is [Socket.Emit].
+// Emit sends an event; see [Socket.Emit].
 func (e Emitter) Emit(event string, args ...any) error {
 	return e.send(event, args, 0, false)
 }
 
-// EmitWithAck is [Socket.EmitWithAck]. It returns ErrTimeout when Timeout ends the wait.
+// EmitWithAck sends an event and waits for the acknowledgement; see [Socket.EmitWithAck]. It returns ErrTimeout if
+// Timeout ends the wait.
 func (e Emitter) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	if e.flags.Timeout > 0 {
 		var cancel context.CancelFunc

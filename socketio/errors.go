@@ -10,20 +10,20 @@ import (
 )
 
 var (
-	// ErrDisconnected is returned for what concerns a socket that is not, or no longer, connected.
+	// ErrDisconnected reports an operation on a socket that is not connected.
 	ErrDisconnected = errors.New("socketio: socket is not connected")
-	// ErrNoDeadline is returned by a broadcast with acknowledgements that nothing would end: neither its
-	// context nor Timeout sets a deadline, and a client that leaves never answers.
+	// ErrNoDeadline is returned by a broadcast with acknowledgements if neither its context nor Timeout sets a
+	// deadline. A client that leaves never answers, so nothing would end the wait.
 	ErrNoDeadline = errors.New("socketio: a broadcast with acknowledgements needs a deadline")
-	// ErrNotAsked is returned by Event.Ack if the client did not ask for an acknowledgement.
+	// ErrNotAsked is returned by Event.Ack if the client did not request an acknowledgement.
 	ErrNotAsked = errors.New("socketio: no acknowledgement was asked for")
-	// ErrAcked is returned by Event.Ack from the second call on.
+	// ErrAcked is returned by Event.Ack if the event has already been acknowledged.
 	ErrAcked = errors.New("socketio: event is already acknowledged")
-	// ErrTimeout is returned when Timeout has ended the wait for acknowledgements.
+	// ErrTimeout is returned when Timeout ends the wait for acknowledgements.
 	ErrTimeout = adapter.ErrTimeout
-	// ErrTooManyRooms is returned by Join for a socket that would be in more rooms than allowed.
+	// ErrTooManyRooms is returned by Join if the socket would be in more rooms than allowed.
 	ErrTooManyRooms = adapter.ErrTooManyRooms
-	// ErrForbidden is for Options.AllowRequest, to refuse a request without saying why.
+	// ErrForbidden may be returned by Options.AllowRequest to refuse a request without giving a reason.
 	ErrForbidden = engineio.ErrForbidden
 )
 
@@ -37,8 +37,8 @@ func checkEvent(name string) error {
 	return nil
 }
 
-// ConnectError is returned by middleware to refuse a connection with data. Any other error refuses it
-// with its text alone.
+// ConnectError is returned by middleware to refuse a connection with data. Any other error refuses it with the error's
+// text alone.
 //
 // Socket.IO protocol v5, "CONNECT_ERROR".
 type ConnectError struct {
@@ -49,7 +49,7 @@ type ConnectError struct {
 // Error returns Message.
 func (e *ConnectError) Error() string { return e.Message }
 
-// BindError is what an error handler gets for an event whose arguments do not fit a typed handler.
+// BindError reports that the arguments of an event do not fit a typed handler. Error handlers receive it.
 type BindError struct {
 	Event string
 	Err   error
@@ -63,8 +63,8 @@ func (e *BindError) Error() string {
 // Unwrap returns Err.
 func (e *BindError) Unwrap() error { return e.Err }
 
-// DisconnectError is the cause with which the context of a socket ends. It matches ErrDisconnected, and Err, with
-// errors.Is.
+// DisconnectError is the cause of the context of a disconnected socket. errors.Is matches it with ErrDisconnected, and
+// with Err.
 type DisconnectError struct {
 	Reason DisconnectReason
 	Err    error // what went wrong, for TransportError; otherwise nil
@@ -86,7 +86,7 @@ func (e *DisconnectError) Unwrap() []error {
 	return []error{ErrDisconnected}
 }
 
-// DisconnectReason says why a socket was disconnected, in the reference's words.
+// DisconnectReason says why a socket was disconnected. The values are those of the reference.
 type DisconnectReason string
 
 const (

@@ -9,8 +9,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Event is an event that a client has sent. It belongs to the handlers it is given to, which may keep it.
-// Its methods are safe for concurrent use.
+// Event is an event sent by a client. Handlers may keep it. All methods are safe for concurrent use.
 //
 // Socket.IO protocol v5, "EVENT".
 type Event struct {
@@ -31,26 +30,25 @@ func (e *Event) init(s *Socket, p *parser.Packet) {
 	e.name, e.args = name, Args{Data: rest, Attachments: p.Attachments}
 }
 
-// Socket returns the socket that the event came from.
+// Socket returns the socket that received the event.
 func (e *Event) Socket() *Socket { return e.socket }
 
 // Name returns the name of the event.
 func (e *Event) Name() string { return string(e.name) }
 
-// Args returns the arguments, without the name. They can be passed on: each is an argument that Emit takes
-// as it is.
+// Args returns the arguments, without the name. To pass them on, use Emit(name, e.Args().Values()...): e.Args() alone
+// is one argument, an array.
 func (e *Event) Args() Args { return e.args }
 
-// Bind stores the arguments in the values that dst points to, as [parser.Args.Bind] does: the first argument in
-// the first, and so on.
+// Bind decodes the arguments into the values that dst points to, as parser.Args.Bind does.
 func (e *Event) Bind(dst ...any) error { return e.args.Bind(dst...) }
 
-// WantsAck reports whether the client waits for an acknowledgement.
+// WantsAck reports whether the client requested an acknowledgement.
 func (e *Event) WantsAck() bool { return e.asked }
 
-// Ack sends the acknowledgement. It returns ErrNotAsked if the client did not ask for one, and ErrAcked
-// from the second call on; both can be ignored. It may be called after the handler has returned, and
-// works for as long as the session is open.
+// Ack sends the acknowledgement. It returns ErrNotAsked if the client did not request one, and ErrAcked if it has
+// already been sent; both can be ignored. Ack may be called after the handler has returned, as long as the session is
+// open.
 //
 // Socket.IO protocol v5, "ACK".
 func (e *Event) Ack(args ...any) error {
@@ -146,8 +144,7 @@ func (h *handlers) removeOnce(name []byte, list []handler) []handler {
 	return list
 }
 
-// Replace gives the event another name and other arguments, for the event middleware and handlers that
-// follow.
+// Replace changes the name and the arguments of the event for the middleware and handlers that follow.
 func (e *Event) Replace(name string, args ...any) error {
 	data, attachments, err := parser.AppendEvent(nil, nil, name, args...)
 	if err != nil {

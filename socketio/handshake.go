@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Handshake is how a socket came to be: the first HTTP request of its client, and what the client gave
-// when it joined the namespace. Its parts are parsed each time they are asked for.
+// Handshake describes how a socket connected: the first HTTP request of its client, and the payload of its CONNECT
+// packet. The request is parsed on each call.
 type Handshake struct {
 	// Request is the first HTTP request of the session.
 	*Request
-	// Auth is the payload of the CONNECT packet: an object, empty if the client gave none.
+	// Auth is the payload of the CONNECT packet: an object, which is empty if the client sent none.
 	Auth Value
 	// Time is when the socket was created.
 	Time time.Time
 }
 
-// HandshakeDetails is what other nodes are told of a handshake; field for field what a Node.js server
-// has in socket.handshake.
+// HandshakeDetails is the form in which nodes of a cluster exchange handshakes. It has the fields of socket.handshake
+// in Node.js.
 type HandshakeDetails struct {
 	Headers map[string]string `json:"headers"`
 	Time    string            `json:"time"`    // as JavaScript prints a Date
@@ -33,7 +33,7 @@ type HandshakeDetails struct {
 	Auth    json.RawMessage   `json:"auth"`
 }
 
-// Details returns the handshake in the form in which nodes exchange it.
+// Details returns the handshake in the form that nodes exchange.
 func (h *Handshake) Details() HandshakeDetails {
 	header := h.Header()
 	host, _, err := net.SplitHostPort(h.RemoteAddr())

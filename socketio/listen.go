@@ -17,15 +17,15 @@ const (
 	defaultCloseGrace = time.Second
 )
 
-// ListenAndServe listens on the TCP address addr and serves until Shutdown or Close; then it returns
-// [http.ErrServerClosed]. An empty addr means ":http".
+// ListenAndServe listens on the TCP address addr and serves requests until Shutdown or Close. It then returns
+// http.ErrServerClosed. An empty addr means ":http".
 //
-// The Server behaves as inside an http.Server and costs less. On Linux a WebSocket handshake is taken from the
-// connection directly, and a poll that waits has no goroutine unless the Engine has middleware. Requests outside
-// the server's path go to Options.NotFound.
+// The Server behaves as in an http.Server, at a lower cost. On Linux, it handles WebSocket handshakes directly, and a
+// waiting poll has no goroutine unless the Engine has middleware. Requests outside the server's path go to
+// Options.NotFound.
 //
-// A request head may have 16 KiB and take a minute to arrive. Options.IdleTimeout ends connections that wait for a
-// request; TCP keep-alive ends those whose client has vanished.
+// A request head may have up to 16 KiB and must arrive within a minute. Options.IdleTimeout ends connections that wait
+// for a request. TCP keep-alive ends those whose client has vanished.
 func (s *Server) ListenAndServe(addr string) error {
 	l, err := s.listen(addr, ":http")
 	if err != nil {
@@ -34,8 +34,8 @@ func (s *Server) ListenAndServe(addr string) error {
 	return s.Serve(l)
 }
 
-// ListenAndServeTLS is ListenAndServe over TLS, with the certificate chain and key of two PEM files. The names may be
-// empty if Options.TLSConfig has certificates. An empty addr means ":https".
+// ListenAndServeTLS is like ListenAndServe over TLS. The certificate chain and the key are in two PEM files. The names
+// may be empty if Options.TLSConfig has certificates. An empty addr means ":https".
 func (s *Server) ListenAndServeTLS(addr, certFile, keyFile string) error {
 	l, err := s.listen(addr, ":https")
 	if err != nil {
@@ -51,11 +51,11 @@ func (s *Server) listen(addr, otherwise string) (net.Listener, error) {
 	return reuseport.Listen(context.Background(), addr, s.opts.ReusePort)
 }
 
-// Serve is ListenAndServe on a listener of the caller's, which it closes. If the caller closes l, or l fails, Serve
-// returns the error of l.Accept; connections are served on until Shutdown or Close.
+// Serve is like ListenAndServe on an existing listener, which it closes. If l is closed or fails, Serve returns the
+// error of l.Accept; existing connections are served until Shutdown or Close.
 func (s *Server) Serve(l net.Listener) error { return s.http.Serve(l) }
 
-// ServeTLS is ListenAndServeTLS on a listener of the caller's, as Serve is ListenAndServe.
+// ServeTLS is like ListenAndServeTLS on an existing listener; see Serve.
 func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
 	return s.http.ServeTLS(l, certFile, keyFile)
 }

@@ -21,27 +21,27 @@ type (
 	CloseReason = engineio.CloseReason
 	// Packet is an Engine.IO packet, in Hooks.
 	Packet = packet.Packet
-	// Message is what a transport carries: a shared one is the type of Options.InitialPacket.
+	// Message is a message of a transport. [Options.InitialPacket] is a shared one.
 	Message = transport.Message
-	// ConnectionError says why a request was refused. See [Options.OnConnectionError].
+	// ConnectionError describes a refused request. See [Options.OnConnectionError].
 	ConnectionError = engineio.ConnectionError
-	// CORS says which origins may use the server from a browser. See [Options.CORS].
+	// CORS is a policy for cross-origin requests. See [Options.CORS].
 	CORS = engineio.CORS
-	// Cookie describes the cookie with the id of a session. See [Options.Cookie].
+	// Cookie configures a cookie with the session id. See [Options.Cookie].
 	Cookie = engineio.Cookie
-	// HTTPCompression says which responses to polls are compressed. See [Options.HTTPCompression].
+	// HTTPCompression selects the responses to polls that are compressed. See [Options.HTTPCompression].
 	HTTPCompression = engineio.HTTPCompression
-	// PerMessageDeflate configures the compression of messages over WebSocket. See [Options.PerMessageDeflate].
+	// PerMessageDeflate configures the compression of WebSocket messages. See [Options.PerMessageDeflate].
 	PerMessageDeflate = epoll.PerMessageDeflate
 
-	// Args is a list of arguments: those of an event, or of an acknowledgement.
+	// Args is a list of arguments, of an event or an acknowledgement.
 	Args = parser.Args
 	// Value is one received argument.
 	Value = parser.Value
 
 	// RoomEvent is a change to the rooms of this node. See [Namespace.OnRoomEvent].
 	RoomEvent = adapter.RoomEvent
-	// RoomEventKind names a change to rooms.
+	// RoomEventKind is the kind of a RoomEvent.
 	RoomEventKind = adapter.RoomEventKind
 )
 

@@ -12,12 +12,10 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// Namespace is a set of sockets with middleware, handlers and rooms of its own. All methods are safe for
-// concurrent use.
+// Namespace is a set of sockets with its own middleware, handlers and rooms. All methods are safe for concurrent use.
 //
-// Handlers and middleware registered here cost nothing per socket; they apply to sockets that
-// connect, and events that arrive, after the registration. They may block: only the client they are
-// called for waits.
+// Handlers and middleware of a namespace cost nothing per socket. They apply to sockets that connect, and events that
+// arrive, after the registration. They may block: only their client waits.
 type Namespace struct {
 	space
 }
@@ -51,18 +49,18 @@ func (s *Server) newNamespace(e *namespace.Entry[*Namespace]) *Namespace {
 	return n
 }
 
-// Name returns the name with its leading slash. The parent of dynamic namespaces is called "/_0", "/_1" and so on.
+// Name returns the name with its leading slash. Parents of dynamic namespaces are named "/_0", "/_1" and so on.
 func (n *space) Name() string { return n.name }
 
 // Adapter returns the adapter of the namespace.
 func (n *space) Adapter() adapter.Adapter { return n.adapter }
 
-// Use adds a middleware. Middleware runs in the order of registration for each socket that asks to join,
-// before the socket is connected, outside the client's queue. The first error refuses the socket, as
-// CONNECT_ERROR with the error's text, or with what a *ConnectError says. The client's connection stays open.
+// Use adds middleware, which is called for each socket before it connects, in the order of registration. It may block.
+// The first error refuses the socket: the client receives CONNECT_ERROR with the text of the error, or the content of a
+// *ConnectError. The client's connection stays open.
 func (n *space) Use(m func(*Socket) error) { n.middleware.add(m, m == nil) }
 
-// OnConnect registers f to be called with each socket that has connected.
+// OnConnect registers f to be called with each new socket once it has connected.
 func (n *space) OnConnect(f func(*Socket)) { n.connect.add(f, f == nil) }
 
 // OnDisconnecting registers f to be called when a socket of the namespace is about to leave its rooms.
@@ -73,29 +71,28 @@ func (n *space) OnDisconnecting(f func(*Socket, DisconnectReason)) {
 // OnDisconnect registers f to be called when a socket of the namespace has disconnected.
 func (n *space) OnDisconnect(f func(*Socket, DisconnectReason)) { n.disconnect.add(f, f == nil) }
 
-// OnError registers f to be called with what goes wrong with a socket of the namespace: an error of an
-// event middleware, a *BindError, or a packet of the client that cannot be parsed.
+// OnError registers f to be called with errors of the sockets of the namespace: an error returned by event middleware,
+// a *BindError, or the error of an invalid packet.
 func (n *space) OnError(f func(*Socket, error)) { n.errors.add(f, f == nil) }
 
-// OnRoomEvent registers f to be called after each change to the rooms of this node. It must not block. A panic is logged.
+// OnRoomEvent registers f to be called after each change to the rooms of this node. f must not block. A panic is
+// logged.
 func (n *space) OnRoomEvent(f func(RoomEvent)) { n.rooms.add(f, f == nil) }
 
-// On registers f for an event of any socket of the namespace. Several handlers for an event are called in the
-// order of registration, those of the namespace before those of the socket. It panics if f is nil or the
-// name is reserved.
+// On registers f for an event of all sockets of the namespace. The handlers of an event are called in the order of
+// registration, those of the namespace before those of the socket. On panics if f is nil or the name is reserved.
 func (n *space) On(event string, f func(*Event)) { n.handle(event, handler{do: f, keeps: true}) }
 
 // handle implements [Registrar].
 func (n *space) handle(event string, h handler) { n.handlers.add(event, h) }
 
-// Off removes the handlers for the events that were registered with On, or all of them if no
-// event is given.
+// Off removes the handlers registered with On for these events, or all of them if no event is given.
 func (n *space) Off(events ...string) { n.handlers.remove(events...) }
 
 // OnAny registers f to be called with every event of every socket, before event middleware and handlers.
 func (n *space) OnAny(f func(*Event)) { n.handlers.any.add(f, f == nil) }
 
-// OffAny removes what OnAny has registered.
+// OffAny removes the functions registered with OnAny.
 func (n *space) OffAny() { n.handlers.any.clear() }
 
 // Emit sends an event to all sockets of the namespace. See [Broadcast.Emit].
@@ -111,16 +108,16 @@ func (n *space) all() Broadcast { return Broadcast{ns: n} }
 // To selects the sockets in any of rooms.
 func (n *space) To(rooms ...string) Broadcast { return n.all().To(rooms...) }
 
-// In is another word for To.
+// In is the same as To.
 func (n *space) In(rooms ...string) Broadcast { return n.all().To(rooms...) }
 
-// Except selects all sockets but those in any of rooms.
+// Except selects all sockets except those in any of rooms.
 func (n *space) Except(rooms ...string) Broadcast { return n.all().Except(rooms...) }
 
 // Local selects all sockets of this node.
 func (n *space) Local() Broadcast { return n.all().Local() }
 
-// Volatile selects all sockets, for packets that may be dropped. See [Broadcast.Volatile].
+// Volatile selects all sockets for packets that may be dropped. See [Broadcast.Volatile].
 func (n *space) Volatile() Broadcast { return n.all().Volatile() }
 
 // Compress selects all sockets. See [Broadcast.Compress].
@@ -134,10 +131,10 @@ func (n *space) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
 	return n.all().FetchSockets(ctx)
 }
 
-// SocketsJoin puts all sockets into rooms.
+// SocketsJoin adds all sockets to rooms.
 func (n *space) SocketsJoin(rooms ...string) error { return n.all().SocketsJoin(rooms...) }
 
-// SocketsLeave takes all sockets out of rooms.
+// SocketsLeave removes all sockets from rooms.
 func (n *space) SocketsLeave(rooms ...string) error { return n.all().SocketsLeave(rooms...) }
 
 // DisconnectSockets disconnects all sockets. See [Broadcast.DisconnectSockets].
@@ -145,7 +142,7 @@ func (n *space) DisconnectSockets(closeConn bool) error {
 	return n.all().DisconnectSockets(closeConn)
 }
 
-// Socket returns the connected socket of this node with this id.
+// Socket returns the connected socket with this id on this node.
 func (n *space) Socket(id string) (*Socket, bool) {
 	s, ok := n.adapter.Socket(id)
 	if !ok || !s.Reachable() {
@@ -154,8 +151,8 @@ func (n *space) Socket(id string) (*Socket, bool) {
 	return socketOf(s), true
 }
 
-// Rooms returns the names of the rooms of this node, in no particular order, without those that are named after a
-// socket and hold nobody else.
+// Rooms returns the names of the rooms on this node, in no particular order. It omits rooms that are named after a
+// socket and contain no other socket.
 func (n *space) Rooms() []string { return n.adapter.RoomNames() }
 
 // Sockets returns the connected sockets of this node, in no particular order.

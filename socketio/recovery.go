@@ -9,8 +9,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Recovers reports whether clients that lose their connection can resume their session: that is on, and the adapter
-// is able to.
+// Recovers reports whether clients that lose their connection can resume their session: recovery is enabled, and the
+// adapter supports it.
 func (n *space) Recovers() bool {
 	return n.server.opts.Recovery != nil && n.adapter.Recovers()
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/myriad-rt/myriad/namespace"
 )
 
-// Server is a Socket.IO server and, at once, its namespace "/". It is an [http.Handler]. All methods are safe
-// for concurrent use.
+// Server is a Socket.IO server, and also its namespace "/". It is an [http.Handler]. All methods are safe for
+// concurrent use.
 type Server struct {
 	*space // of the namespace "/"
 
@@ -38,8 +38,8 @@ type Server struct {
 	closing  atomic.Bool
 }
 
-// NewServer returns a server. opts may be nil and is copied. It panics if opts make no sense: a negative
-// duration, say, or an unknown transport.
+// NewServer returns a server. opts may be nil, and is copied. NewServer panics if opts is invalid, for example if a
+// duration is negative or a transport unknown.
 //
 // A server that has served requests holds descriptors and goroutines until Shutdown or Close.
 func NewServer(opts *Options) *Server {
@@ -88,18 +88,16 @@ func (s *Server) accept(session *engineio.Session) engineio.Handler {
 	return c
 }
 
-// Of returns the namespace of this name and creates it if there is none. A leading "/" is added if it is
-// missing; "" is "/".
+// Of returns the namespace with this name, creating it if necessary. A missing leading "/" is added; "" means "/".
 func (s *Server) Of(name string) *Namespace { return s.registry.Of(name) }
 
-// Namespaces returns the namespaces, without the parents of dynamic ones, in the order of their creation.
+// Namespaces returns the namespaces, except the parents of dynamic ones, in the order of their creation.
 func (s *Server) Namespaces() []*Namespace { return s.registry.All() }
 
-// Lookup returns the namespace of this name, if there is one.
+// Lookup returns the namespace with this name, if it exists.
 func (s *Server) Lookup(name string) (*Namespace, bool) { return s.registry.Lookup(name) }
 
-// OnNewNamespace registers f to be called with each namespace that is created from now on. Node.js: event
-// new_namespace.
+// OnNewNamespace registers f to be called with each namespace created from now on. Node.js: event new_namespace.
 func (s *Server) OnNewNamespace(f func(*Namespace)) {
 	if f == nil {
 		panic("socketio: nil function")
@@ -110,8 +108,8 @@ func (s *Server) OnNewNamespace(f func(*Namespace)) {
 // Engine returns the Engine.IO layer.
 func (s *Server) Engine() *engineio.Server { return s.engine }
 
-// ServeHTTP implements [http.Handler]. It never blocks longer than the request lasts: a WebSocket
-// connection is taken over, and ServeHTTP returns.
+// ServeHTTP implements [http.Handler]. It returns when the request has been served, or when it has taken over a
+// WebSocket connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch name, ok := s.clientFile(r); {
 	case ok:
@@ -147,19 +145,19 @@ func (s *Server) cors(next http.Handler) http.Handler {
 	})
 }
 
-// Shutdown stops the server: listeners that it has opened are closed, no session is accepted any more, sockets are
-// disconnected with "server shutting down", and what is queued for clients is sent. It returns when all
-// disconnect handlers have returned and everything is released. When ctx ends first it
-// releases what it can at once and returns ctx's error.
+// Shutdown stops the server gracefully. It closes the listeners that the server has opened, refuses new sessions,
+// disconnects sockets with "server shutting down", and sends queued messages. It returns when all disconnect handlers
+// have returned and all resources are released. When ctx ends first, Shutdown releases the rest immediately and returns
+// the error of ctx.
 //
-// As with the reference, clients are told by the end of their connection alone, so that they reconnect, to
-// another node perhaps. Listeners that the application has opened are its own to close, after Shutdown.
+// As in the reference, clients notice only the end of their connection, so they reconnect, possibly to another node.
+// The application must close the listeners that it has opened, after Shutdown.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.close(ctx, func() error { return s.engine.Shutdown(ctx) }, func() error { return s.http.Shutdown(ctx) })
 }
 
-// Close stops the server at once; what is queued for clients is lost. Clients are given a second to take the
-// end of their connection or of their poll. Disconnect handlers still run, and Close does not wait for them.
+// Close stops the server immediately. Messages queued for clients are lost. Clients have one second to receive the end
+// of their connection or poll. Disconnect handlers are still called; Close does not wait for them.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -21,11 +21,11 @@ func (e *ServerEvent) Name() string { return e.name }
 // Args returns the arguments, without the name.
 func (e *ServerEvent) Args() Args { return e.args }
 
-// Bind stores the arguments in the values that dst points to.
+// Bind decodes the arguments into the values that dst points to.
 func (e *ServerEvent) Bind(dst ...any) error { return e.args.Bind(dst...) }
 
-// Ack answers the node that emitted the event. Only the first call and the first argument count. It
-// returns ErrNotAsked if that node does not wait for an answer.
+// Ack answers the node that emitted the event. Only the first call, and its first argument, count. Ack returns
+// ErrNotAsked if the node does not wait for an answer.
 func (e *ServerEvent) Ack(args ...any) error {
 	if e.ack == nil {
 		return ErrNotAsked
@@ -54,8 +54,8 @@ func checkServerEvent(name string) error {
 	return nil
 }
 
-// ServerSideEmit sends an event to the other nodes of the cluster, where OnServerEvent receives it. It
-// does not wait for them.
+// ServerSideEmit sends an event to the other nodes of the cluster, which receive it with OnServerEvent. It does not
+// wait for them.
 func (n *space) ServerSideEmit(event string, args ...any) error {
 	packed, err := serverArgs(event, args)
 	if err != nil {
@@ -64,8 +64,8 @@ func (n *space) ServerSideEmit(event string, args ...any) error {
 	return n.adapter.ServerSideEmit(packed)
 }
 
-// ServerSideEmitWithAck sends an event to the other nodes of the cluster and returns the first argument of
-// the answer of each. When ctx ends the wait it returns those that came, and an error. If ctx has no deadline, the
+// ServerSideEmitWithAck sends an event to the other nodes of the cluster and returns the first argument of each node's
+// answer. If ctx ends the wait, it returns the answers received so far, and an error. Without a deadline in ctx, the
 // wait ends after the adapter's RequestTimeout, 5 s by default.
 func (n *space) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
 	packed, err := serverArgs(event, args)
@@ -83,7 +83,8 @@ func serverArgs(event string, args []any) (Args, error) {
 	return Args{Data: data, Attachments: attachments}, err
 }
 
-// OnServerEvent registers f for an event that other nodes emit with ServerSideEmit. It may block.
+// OnServerEvent registers f for an event that other nodes emit with ServerSideEmit. f may block, which delays later
+// server-side events.
 func (n *space) OnServerEvent(event string, f func(*ServerEvent)) {
 	if err := checkServerEvent(event); err != nil {
 		panic(err.Error())

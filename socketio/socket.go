@@ -27,11 +27,11 @@ const (
 
 var socketIDs ident.Source
 
-// Socket is one client in one namespace. All methods are safe for concurrent use; none of them waits for the
-// client, except EmitWithAck.
+// Socket is one client in one namespace. All methods are safe for concurrent use. Only EmitWithAck waits for the
+// client.
 //
-// Handlers registered on a socket take memory for as long as it is connected; those of a namespace
-// serve all of its sockets.
+// Handlers registered on a socket take memory as long as it is connected. Handlers of a namespace are shared by its
+// sockets.
 type Socket struct {
 	record adapter.Member // the adapter's
 	ns     *Namespace
@@ -130,19 +130,18 @@ func (s *Socket) more() *extra {
 	return s.extra.Load()
 }
 
-// ID returns the public id of the socket: 20 characters that are safe in a URL. That of a client of
-// Engine.IO protocol v3 is the id of its session, in front of which stands the namespace, if it is not "/",
-// and "#".
+// ID returns the public id of the socket: 20 characters that are safe in a URL. For a client of Engine.IO protocol v3,
+// it is the session id, preceded by the namespace and "#" unless the namespace is "/".
 func (s *Socket) ID() string { return s.id }
 
-// Namespace returns the namespace that the socket belongs to.
+// Namespace returns the namespace of the socket.
 func (s *Socket) Namespace() *Namespace { return s.ns }
 
-// Session returns the Engine.IO session that carries the socket, and the client's sockets in other namespaces.
-// Node.js: socket.conn.
+// Session returns the Engine.IO session, which also carries the client's sockets in other namespaces. Node.js:
+// socket.conn.
 func (s *Socket) Session() *Session { return s.client.session }
 
-// Handshake returns how the socket came to be.
+// Handshake returns the handshake of the socket.
 func (s *Socket) Handshake() *Handshake {
 	auth := "{}"
 	if s.auth != nil {
@@ -151,9 +150,8 @@ func (s *Socket) Handshake() *Handshake {
 	return &Handshake{Request: s.client.session.Request(), Auth: Value{Data: []byte(auth)}, Time: s.status.issued()}
 }
 
-// Connected reports whether the socket is connected. It is not in middleware, and no more when handlers for
-// disconnection are called, but still in those of OnDisconnecting. Nothing can be sent to it from the moment on
-// at which its disconnection has been decided.
+// Connected reports whether the socket is connected. It is false in middleware and in OnDisconnect handlers, and true
+// in OnDisconnecting handlers. Nothing can be sent to the socket once its disconnection has been decided.
 func (s *Socket) Connected() bool {
 	st := s.status.state()
 	return st == stateConnected || st == stateLeaving
@@ -165,8 +163,8 @@ func (s *Socket) reachable() bool {
 	return st == stateConnected
 }
 
-// Context returns a context that ends when the socket is no longer connected, or will never be; its cause is then a
-// *DisconnectError. A handler or middleware that waits for something can use it, so as not to outlive its client.
+// Context returns a context that ends when the socket has disconnected or has been refused. Its cause is then a
+// *DisconnectError. Handlers and middleware that wait can use it so that they do not outlive their client.
 func (s *Socket) Context() context.Context {
 	x := s.more()
 	x.mu.Lock()
@@ -180,7 +178,7 @@ func (s *Socket) Context() context.Context {
 	return x.ctx
 }
 
-// SetData attaches v to the socket. Other nodes of a cluster see it as JSON, with FetchSockets.
+// SetData attaches v to the socket. Other nodes of a cluster can read it as JSON with FetchSockets.
 func (s *Socket) SetData(v any) {
 	x := s.more()
 	x.mu.Lock()
@@ -188,7 +186,7 @@ func (s *Socket) SetData(v any) {
 	x.data = v
 }
 
-// Data returns what SetData has attached, or nil.
+// Data returns the value set by SetData, or nil.
 func (s *Socket) Data() any {
 	x := s.extra.Load()
 	if x == nil {
@@ -199,8 +197,8 @@ func (s *Socket) Data() any {
 	return x.data
 }
 
-// BindData stores the socket's data in what dst points to, by way of JSON. In contrast to Data it also
-// serves for a session that was resumed on another node than the one that it began on.
+// BindData decodes the socket's data into the value that dst points to, by way of JSON. Unlike Data, it also works
+// after the session has been resumed on another node.
 func (s *Socket) BindData(dst any) error {
 	data, err := json.Marshal(s.Data())
 	if err != nil {
@@ -209,54 +207,53 @@ func (s *Socket) BindData(dst any) error {
 	return json.Unmarshal(data, dst)
 }
 
-// Recovered reports whether the socket resumes the session of a client that had lost its connection: id, rooms
-// and data are as they were, and the client gets the events that it has missed.
+// Recovered reports whether the socket has resumed the session of a client that had lost its connection. The id, rooms
+// and data are unchanged, and the client receives the missed events.
 func (s *Socket) Recovered() bool {
 	x := s.extra.Load()
 	return x != nil && x.recovered
 }
 
-// On registers f for an event of this socket. Several handlers for an event are called in the order of
-// registration, after those of the namespace. It panics if f is nil or the name is reserved.
+// On registers f for an event of this socket. The handlers of an event are called in the order of registration, after
+// those of the namespace. On panics if f is nil or the name is reserved.
 func (s *Socket) On(event string, f func(*Event)) { s.handle(event, handler{do: f, keeps: true}) }
 
 // handle implements [Registrar].
 func (s *Socket) handle(event string, h handler) { s.more().handlers.add(event, h) }
 
-// Once registers f for the next event of this name.
+// Once registers f for the next event with this name.
 func (s *Socket) Once(event string, f func(*Event)) {
 	s.handle(event, handler{do: f, keeps: true, once: new(sync.Once)})
 }
 
-// Off removes the handlers for the events that were registered on this socket, or all of them if no event is
-// given.
+// Off removes the handlers registered on this socket for these events, or all of them if no event is given.
 func (s *Socket) Off(events ...string) { s.more().handlers.remove(events...) }
 
 // OnAny registers f to be called with every event of this socket, before event middleware and handlers.
 func (s *Socket) OnAny(f func(*Event)) { s.more().handlers.any.add(f, f == nil) }
 
-// PrependAny is OnAny in front of what has been registered before.
+// PrependAny is like OnAny, but f is called before the functions registered earlier.
 func (s *Socket) PrependAny(f func(*Event)) { s.more().handlers.any.prepend(f, f == nil) }
 
-// OffAny removes what OnAny and PrependAny have registered on this socket.
+// OffAny removes the functions registered with OnAny and PrependAny on this socket.
 func (s *Socket) OffAny() { s.more().handlers.any.clear() }
 
-// OnAnyOutgoing registers f to be called with every event that is sent to this socket, by Emit or a broadcast,
-// but not with acknowledgements. It must not block, nor keep args.
+// OnAnyOutgoing registers f to be called with every event sent to this socket, by Emit or by a broadcast. It is not
+// called for acknowledgements. f must not block, and must not keep args.
 func (s *Socket) OnAnyOutgoing(f func(event string, args Args)) {
 	s.more().outgoing.add(f, f == nil)
 }
 
-// PrependAnyOutgoing is OnAnyOutgoing in front of what has been registered before.
+// PrependAnyOutgoing is like OnAnyOutgoing, but f is called before the functions registered earlier.
 func (s *Socket) PrependAnyOutgoing(f func(event string, args Args)) {
 	s.more().outgoing.prepend(f, f == nil)
 }
 
-// OffAnyOutgoing removes what OnAnyOutgoing and PrependAnyOutgoing have registered.
+// OffAnyOutgoing removes the functions registered with OnAnyOutgoing and PrependAnyOutgoing.
 func (s *Socket) OffAnyOutgoing() { s.more().outgoing.clear() }
 
-// Use adds an event middleware: f is called with each event of this socket before its handlers. If it
-// returns an error, error handlers are called in their place. It may change the event with [Event.Replace].
+// Use adds event middleware: f is called with each event of this socket before its handlers. If it returns an error,
+// error handlers are called instead. It may change the event with [Event.Replace].
 func (s *Socket) Use(f func(*Event) error) { s.more().middleware.add(f, f == nil) }
 
 // OnDisconnecting registers f to be called when the socket is about to leave its rooms.
@@ -265,11 +262,11 @@ func (s *Socket) OnDisconnecting(f func(DisconnectReason)) { s.more().disconnect
 // OnDisconnect registers f to be called when the socket has disconnected and left its rooms.
 func (s *Socket) OnDisconnect(f func(DisconnectReason)) { s.more().disconnect.add(f, f == nil) }
 
-// OnError registers f to be called with what goes wrong with this socket. See [Namespace.OnError].
+// OnError registers f to be called with errors of this socket. See [Namespace.OnError].
 func (s *Socket) OnError(f func(error)) { s.more().errors.add(f, f == nil) }
 
-// Join puts the socket into rooms. Joining twice is harmless; after disconnecting it does nothing. It
-// returns ErrTooManyRooms if the socket would be in more rooms than allowed.
+// Join adds the socket to rooms. Joining twice is harmless; joining after the disconnection does nothing. Join returns
+// ErrTooManyRooms if the socket would be in more rooms than allowed.
 func (s *Socket) Join(rooms ...string) error {
 	if s.status.marked(deaf) {
 		return nil // it is about to leave its rooms
@@ -277,21 +274,19 @@ func (s *Socket) Join(rooms ...string) error {
 	return s.ns.adapter.Add((*member)(s), rooms...)
 }
 
-// Leave takes the socket out of rooms.
+// Leave removes the socket from rooms.
 func (s *Socket) Leave(rooms ...string) {
 	for _, room := range rooms {
 		s.ns.adapter.Remove((*member)(s), room)
 	}
 }
 
-// Rooms returns the rooms that the socket is in, the one named after its id included. There are none after
-// disconnecting.
+// Rooms returns the rooms of the socket, including the one named after its id. After the disconnection there are none.
 func (s *Socket) Rooms() []string { return s.ns.adapter.Rooms((*member)(s)) }
 
-// Disconnect takes the socket out of its namespace. If closeConn is true it does the same to the client's
-// sockets in other namespaces and closes the connection. Handlers for disconnection run on the client's
-// queue: when called from another handler, after that has returned. Calling it twice is harmless; it
-// does nothing in middleware.
+// Disconnect disconnects the socket from its namespace. If closeConn is true, it also disconnects the client's sockets
+// in other namespaces, and closes the connection. Disconnect handlers run on the client's queue; if Disconnect is
+// called from a handler, they run after it has returned. Calling Disconnect twice, or in middleware, does nothing.
 func (s *Socket) Disconnect(closeConn bool) {
 	if !s.reachable() {
 		return
@@ -305,45 +300,46 @@ func (s *Socket) Disconnect(closeConn bool) {
 	}
 }
 
-// Emit sends an event to the client. It does not wait for the client; events arrive in the order of the
-// calls. Arguments are encoded as [parser.AppendArgs] does; byte slices anywhere in them become binary
-// attachments. They are not kept.
+// Emit sends an event to the client. It does not wait for the client; events arrive in the order of the calls.
+// Arguments are encoded as parser.AppendArgs does; byte slices anywhere in them become binary attachments. Emit does
+// not keep them.
 //
-// It returns ErrDisconnected, a *ReservedEventError, an error of the encoding, or an error of the
-// transport if the client was disconnected because it reads too slowly. With recovery, Emit on a socket that has
-// lost its connection keeps the event for as long as the session can be resumed, and returns nil.
+// Emit returns ErrDisconnected, a *ReservedEventError, an encoding error, or a transport error if the client was
+// disconnected because it reads too slowly. With recovery, Emit on a socket that has lost its connection keeps the
+// event as long as the session can be resumed, and returns nil.
 //
 // Socket.IO protocol v5, "EVENT".
 func (s *Socket) Emit(event string, args ...any) error { return s.emitter().Emit(event, args...) }
 
-// EmitWithAck sends an event and waits for the client's acknowledgement, which it returns. It may be called
-// from a handler. It returns ctx's error when that ends, and ErrDisconnected if the client leaves first.
+// EmitWithAck sends an event, waits for the client's acknowledgement and returns it. It may be called from a handler.
+// It returns the error of ctx when ctx ends, and ErrDisconnected if the client leaves first.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
 	return s.emitter().EmitWithAck(ctx, event, args...)
 }
 
 func (s *Socket) emitter() Emitter { return Emitter{s: s} }
 
-// Volatile returns an emitter whose packets are dropped if the client cannot be written to at once.
+// Volatile returns an emitter whose packets are dropped if the client cannot receive them immediately; see
+// [Broadcast.Volatile].
 func (s *Socket) Volatile() Emitter { return s.emitter().Volatile() }
 
-// Compress returns an emitter that says whether transports may compress its packets.
+// Compress returns an emitter that sets whether transports may compress its packets.
 func (s *Socket) Compress(compress bool) Emitter { return s.emitter().Compress(compress) }
 
 // Timeout returns an emitter that bounds the wait for acknowledgements.
 func (s *Socket) Timeout(d time.Duration) Emitter { return s.emitter().Timeout(d) }
 
-// Broadcast selects all sockets of the namespace but this one.
+// Broadcast selects all other sockets of the namespace.
 func (s *Socket) Broadcast() Broadcast { return s.emitter().Broadcast() }
 
-// To selects the sockets in any of rooms, without this one.
+// To selects the other sockets in any of rooms.
 func (s *Socket) To(rooms ...string) Broadcast { return s.emitter().To(rooms...) }
 
-// In is another word for To.
+// In is the same as To.
 func (s *Socket) In(rooms ...string) Broadcast { return s.emitter().To(rooms...) }
 
-// Except selects all sockets but this one and those in any of rooms.
+// Except selects all other sockets except those in any of rooms.
 func (s *Socket) Except(rooms ...string) Broadcast { return s.emitter().Broadcast().Except(rooms...) }
 
-// Local selects all sockets of this node but this one.
+// Local selects all other sockets of this node.
 func (s *Socket) Local() Broadcast { return s.emitter().Broadcast().Local() }

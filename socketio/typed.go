@@ -5,11 +5,11 @@ type Registrar interface {
 	handle(event string, h handler)
 }
 
-// On registers f for an event whose first argument is decoded into a T, as [parser.Args.Bind] does: []byte
-// receives binary, here and anywhere inside T. An event without arguments gives the zero T.
+// On registers f for an event whose first argument is decoded into a T, as parser.Args.Bind does: []byte receives
+// binary, also inside T. If the event has no argument, v is the zero T.
 //
-// If the argument does not fit, f is not called; error handlers get a *BindError, and the client stays connected.
-// On panics if f is nil or the event's name is reserved.
+// If the argument cannot be decoded, f is not called; error handlers receive a *BindError, and the client stays
+// connected. On panics if f is nil or the event's name is reserved.
 func On[T any](r Registrar, event string, f func(s *Socket, v T)) {
 	handle(r, event, f == nil, func(e *Event) {
 		var v T
@@ -19,7 +19,7 @@ func On[T any](r Registrar, event string, f func(s *Socket, v T)) {
 	})
 }
 
-// On2 is On for an event with two arguments. For more, use [Namespace.On] with [Event.Bind].
+// On2 is like On for an event with two arguments. For more, use [Namespace.On] with [Event.Bind].
 func On2[T, U any](r Registrar, event string, f func(s *Socket, v T, w U)) {
 	handle(r, event, f == nil, func(e *Event) {
 		var v T
@@ -30,11 +30,11 @@ func On2[T, U any](r Registrar, event string, f func(s *Socket, v T, w U)) {
 	})
 }
 
-// OnAck is On for an event that the client wants acknowledged: the result of f is the acknowledgement. If the
-// client did not ask for one, the result is dropped.
+// OnAck is like On for an event that the client wants acknowledged. The result of f is the acknowledgement; it is
+// dropped if the client did not request one.
 //
-// An ACK packet has no place for an error: report failures inside R. For several results, or
-// an acknowledgement that is sent later, use [Namespace.On] with [Event.Ack].
+// An ACK packet cannot carry an error: report failures inside R. For several results, or an acknowledgement that is
+// sent later, use [Namespace.On] with [Event.Ack].
 func OnAck[T, R any](r Registrar, event string, f func(s *Socket, v T) R) {
 	handle(r, event, f == nil, func(e *Event) {
 		var v T
@@ -44,7 +44,7 @@ func OnAck[T, R any](r Registrar, event string, f func(s *Socket, v T) R) {
 	})
 }
 
-// OnAck2 is OnAck for an event with two arguments.
+// OnAck2 is like OnAck for an event with two arguments.
 func OnAck2[T, U, R any](r Registrar, event string, f func(s *Socket, v T, w U) R) {
 	handle(r, event, f == nil, func(e *Event) {
 		var v T
