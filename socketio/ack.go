@@ -31,7 +31,7 @@ func (s *Socket) expect(id uint64, w ackWaiter) bool {
 	return true
 }
 
-// takeAck returns who waits for the acknowledgement id, and forgets it.
+// takeAck removes and returns the waiter for the acknowledgement id.
 func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
 	x := s.extra.Load()
 	if x == nil {
@@ -48,9 +48,8 @@ func (s *Socket) takeAck(id uint64) (w ackWaiter, ok bool) {
 	return w, ok
 }
 
-// handleAck hands an ACK packet of the client to whoever waits for it; p is not kept, apart from its
-// attachments. An id that nobody waits for is ignored. It does not block and is not part of the queue, so
-// that a handler may wait for an acknowledgement.
+// handleAck passes an ACK packet to its waiter. It ignores unknown ids. It keeps the attachments of p, but not p. It
+// does not block, and does not use the queue, so a handler may wait for an acknowledgement.
 func (s *Socket) handleAck(p *parser.Packet) {
 	w, ok := s.takeAck(p.ID)
 	if !ok {

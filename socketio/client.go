@@ -17,7 +17,7 @@ type client struct {
 	session *engineio.Session
 	partial *parser.Decoder // of a packet whose attachments are on their way
 	queue   queue
-	line    atomic.Pointer[line] // nil as long as the order of what is sent is clear
+	line    atomic.Pointer[line] // nil while senders need no order
 
 	mu       sync.Mutex
 	first    *Socket       // of those in the order of joining, the ones in middleware included
@@ -165,7 +165,7 @@ func (c *client) allLocked() []*Socket {
 	return all
 }
 
-// reject closes the session of a client that has sent what is not a packet.
+// reject closes the session of a client that has sent an invalid packet.
 func (c *client) reject(err error) {
 	for _, s := range c.all() {
 		if s.reachable() {
@@ -273,7 +273,7 @@ func (c *client) disconnectAll() {
 	}
 	c.close()
 	c.end(ForcedServerClose, nil)
-	// The client may have ended before what was queued here.
+	// The client may have ended before this task.
 	c.schedule()
 }
 

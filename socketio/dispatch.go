@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// dispatch hands an event of the client to whoever wants it. It runs on the client's queue.
+// dispatch calls the handlers of an event. It runs on the client's queue.
 func (s *Socket) dispatch(e *Event) {
 	if !s.listens() {
 		return
@@ -55,7 +55,7 @@ func (s *Socket) call(h *handlers, e *Event) {
 	}
 }
 
-// handleError tells the error handlers of s what went wrong.
+// handleError calls the error handlers of s.
 func (s *Socket) handleError(err error) {
 	s.ns.server.opts.Logger.LogAttrs(context.Background(), slog.LevelDebug, "socket error",
 		slog.String("namespace", s.ns.name), slog.String("socket", s.id), slog.Any("err", err))

@@ -52,7 +52,7 @@ func (n *Namespace) CreateChild(name string) *Namespace {
 	return n.parent.Child(name)
 }
 
-// inherit copies what has been registered on p.
+// inherit copies the middleware and handlers registered on p.
 func (n *Namespace) inherit(p *Namespace) {
 	n.handlers.byName.Store(p.handlers.byName.Load())
 	n.handlers.any.copy(&p.handlers.any)
@@ -64,7 +64,7 @@ func (n *Namespace) inherit(p *Namespace) {
 	n.rooms.copy(&p.rooms)
 }
 
-// fanOut is the adapter of a parent: it passes everything on to those of the children.
+// fanOut is the adapter of a parent. It passes operations on to the adapters of the children.
 type fanOut struct {
 	parent *namespace.Parent[*Namespace]
 }

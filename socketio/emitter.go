@@ -127,7 +127,7 @@ func (s *Socket) tellOutgoing(p *parser.Packet) {
 	}
 	if fs := x.outgoing.all(); len(fs) > 0 {
 		defer func() {
-			// Whoever sends, a broadcast perhaps, is not to blame.
+			// The sender, for example a broadcast, is not to blame.
 			if p := recover(); p != nil {
 				s.client.panicked(s, p, debug.Stack())
 			}

@@ -67,7 +67,7 @@ func (e *BindError) Unwrap() error { return e.Err }
 // with Err.
 type DisconnectError struct {
 	Reason DisconnectReason
-	Err    error // what went wrong, for TransportError; otherwise nil
+	Err    error // details of TransportError; otherwise nil
 }
 
 // Error implements error.
@@ -86,7 +86,7 @@ func (e *DisconnectError) Unwrap() []error {
 	return []error{ErrDisconnected}
 }
 
-// DisconnectReason says why a socket was disconnected. The values are those of the reference.
+// DisconnectReason says why a socket was disconnected. The values are the same as in the reference.
 type DisconnectReason string
 
 const (

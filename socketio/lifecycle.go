@@ -14,9 +14,8 @@ func (n *space) hold() bool { return n.entry.Hold() }
 // release undoes hold.
 func (n *space) release() { n.entry.Release() }
 
-// newJoined makes a socket for a client that asks to join n with this payload of CONNECT, which is copied, and
-// queues what remains to be done for it: middleware, the answer, connection handlers. It returns nil if n has
-// just been dropped, as empty dynamic namespaces are.
+// newJoined creates a socket for a client that joins n, with a copy of the payload of CONNECT, and queues middleware,
+// the answer and connection handlers. It returns nil if n has just been dropped as an empty dynamic namespace.
 func newJoined(n *Namespace, c *client, auth []byte) *Socket {
 	if !n.hold() {
 		return nil
@@ -28,15 +27,15 @@ func newJoined(n *Namespace, c *client, auth []byte) *Socket {
 
 // admit runs on the client's queue.
 func (s *Socket) admit() {
-	s.ns.entry.Wait() // middleware and handlers may just be being registered
+	s.ns.entry.Wait() // middleware and handlers may still be being registered
 	middleware := s.ns.middleware.all()
 	pid, offset := s.resumes()
 	if len(middleware) == 0 && pid == "" {
 		s.admitted(nil)
 		return
 	}
-	// Middleware may wait for as long as it wants: sockets of the client in other namespaces go on
-	// meanwhile, and so does the end of its connection.
+	// Middleware may block. Sockets of the client in other namespaces continue meanwhile, and the end of the connection is
+	// noticed.
 	go func() {
 		opened, err := false, errInternal
 		defer func() {
@@ -56,7 +55,7 @@ func (s *Socket) admit() {
 	}()
 }
 
-// errInternal is what a client is told of middleware that has panicked.
+// errInternal is sent to a client if middleware panics.
 var errInternal = errors.New("internal error")
 
 func (s *Socket) runMiddleware(middleware []func(*Socket) error) error {
@@ -89,12 +88,12 @@ func (s *Socket) admitted(refusal error) {
 		return
 	}
 	if s.client.session.State() == engineio.StateClosed && s.status.move(statePending, stateGone) {
-		// The session has ended, and s is about to be told. Its client will not hear of a connection.
+		// The session has ended, and s is about to be notified. The client must not receive CONNECT.
 		s.client.left(s)
 		s.lose(TransportClose, nil)
 	}
-	// The client hears of nothing before its handlers for connections have returned, unless they wait: by then it
-	// is in the rooms that they put it into, and whoever it tells of its being there will reach it.
+	// Unless a connection handler waits, the client receives nothing before all of them have returned. Its socket has then
+	// joined its rooms, so peers that learn of the client can reach it.
 	s.client.cork()
 	defer s.client.uncork()
 	_ = s.ns.adapter.Add((*member)(s), s.id) // its own room does not count
@@ -131,7 +130,7 @@ func (s *Socket) connected() {
 	}
 }
 
-// cleanUp removes what is left of a socket that has never been connected.
+// cleanUp removes a socket that has never connected.
 func (s *Socket) cleanUp() {
 	s.ns.adapter.RemoveAll((*member)(s))
 	s.ns.release()
@@ -159,7 +158,7 @@ func (s *Socket) refuse(refusal error) {
 	}
 	list, _, err := parser.AppendArgs(nil, nil, payload(data))
 	switch string(list) {
-	case "[false]", "[0]", `[""]`, "[null]": // what JavaScript takes for nothing
+	case "[false]", "[0]", `[""]`, "[null]": // falsy values of JavaScript
 		list, _, err = parser.AppendArgs(nil, nil, message)
 	}
 	if err != nil {
@@ -170,10 +169,9 @@ func (s *Socket) refuse(refusal error) {
 	_ = s.write(&parser.Packet{Type: parser.ConnectError, Namespace: s.ns.name, Data: list[1 : len(list)-1]}, false)
 }
 
-// end takes s out of its namespace for this reason and, if the server decided it, tells the client.
-// err says what went wrong, if anything did. The socket is disconnected when it returns; handlers are
-// called, and rooms left, on the client's queue, but whoever waits for the client hears of it at once. It reports
-// whether anything was queued: the caller sees to it that the queue runs.
+// end disconnects s for a reason, with details in err, and tells the client if the server decided it. When end returns,
+// s is disconnected, and everything that waits for the client has been woken. Handlers are called, and rooms left, on
+// the client's queue. end reports whether it queued anything; the caller must then schedule the queue.
 func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 	for {
 		st := s.status.state()
@@ -197,11 +195,11 @@ func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 			}
 			s.client.left(s)
 			s.lose(reason, err)
-			// A handler that panics in the first does not keep the second from happening.
+			// If a handler panics in the first task, the second still runs.
 			s.client.queue.push(func() { s.leaving(reason) })
 			s.client.queue.push(func() { s.leave(reason) })
 			if reason == ServerNamespaceDisconnect {
-				// The client may join again as soon as it hears of this.
+				// The client may rejoin as soon as it receives this.
 				_ = s.write(&parser.Packet{Type: parser.Disconnect, Namespace: s.ns.name}, false)
 			}
 			return true
@@ -211,7 +209,7 @@ func (s *Socket) end(reason DisconnectReason, err error) (queued bool) {
 	}
 }
 
-// lose ends what waits for the client: its handlers perhaps, behind which leave is queued.
+// lose wakes everything that waits for the client, including handlers in front of leave in the queue.
 func (s *Socket) lose(reason DisconnectReason, err error) {
 	x := s.more()
 	x.mu.Lock()

@@ -9,43 +9,43 @@ import (
 	"github.com/myriad-rt/myriad/transport"
 )
 
-// line is the order of what a client is sent where that must not be left to chance: nothing precedes CONNECT, and packets
-// with an offset come in the order of their offsets. Whoever has something for the client puts it into the line and then
-// sends what is in it, unless another goroutine is doing so, which sends the rest, too. So nobody waits, and nothing is sent
-// with a lock held: sending calls functions of the application.
+// line orders the outgoing packets of a client where necessary: CONNECT comes first, and packets with an offset are
+// sent in the order of their offsets. A sender appends its packet to the line. If no other goroutine is sending, it
+// sends all packets in the line; otherwise the other goroutine does. So no sender waits, and no lock is held while
+// sending, which calls functions of the application.
 //
-// A client has a line while CONNECT is being sent, and for good from its first packet with an offset on.
+// A client has a line while CONNECT is being sent, and permanently from its first packet with an offset.
 type line struct {
 	mu      sync.Mutex
 	waiting []entry
 	spare   []entry // a buffer
-	bytes   int     // of what is waiting
+	bytes   int     // size of waiting
 	sending bool
 	lasts   bool
 }
 
 const (
-	// maxLineBytes bounds what waits in a line while a goroutine sends. It takes a function of the application that
-	// blocks to get there.
+	// maxLineBytes bounds the bytes waiting in a line while a goroutine sends. Only a function of the application that
+	// blocks can cause so many.
 	maxLineBytes = 16 << 20
-	// entryCost is what an entry counts beside its message, in bytes.
+	// entryCost is the size in bytes that an entry counts in addition to its message.
 	entryCost = 64
-	// maxSpareEntries is the number of entries for which a line keeps a buffer.
+	// maxSpareEntries is the number of entries of the largest buffer that a line keeps.
 	maxSpareEntries = 64
 )
 
 var lines = sync.Pool{New: func() any { return new(line) }}
 
-// entry is a place in a line: a message or, if it has none, CONNECT for a socket behind what that has missed or, without
-// a socket either, the end of the session.
+// entry is an element of a line. It holds a message; or, for a socket, the missed packets and CONNECT; or, without
+// either, the end of the session.
 type entry struct {
 	message *transport.Message // shared
 	socket  *Socket
-	packet  *parser.Packet // of which functions of the application are to be told; nil if there are none
+	packet  *parser.Packet // for OnAnyOutgoing; nil if there are no such functions
 	missed  iter.Seq[*parser.Packet]
 }
 
-// lockLine returns the line of c, locked. If there is none it makes one, or returns nil.
+// lockLine returns the line of c, locked. If there is none, it creates one if makes is true, or returns nil.
 func (c *client) lockLine(makes bool) *line {
 	for {
 		l := c.line.Load()
@@ -63,11 +63,11 @@ func (c *client) lockLine(makes bool) *line {
 		if c.line.Load() == l {
 			return l
 		}
-		l.mu.Unlock() // it has ended meanwhile
+		l.mu.Unlock() // the line has ended meanwhile
 	}
 }
 
-// pushLocked puts e into the line. A client that has too much in it is closed.
+// pushLocked appends e to the line. It closes the client if too much is waiting.
 func (l *line) pushLocked(c *client, e entry) {
 	l.bytes += entryCost
 	if e.message != nil {
@@ -80,8 +80,8 @@ func (l *line) pushLocked(c *client, e entry) {
 	l.waiting = append(l.waiting, e)
 }
 
-// send sends m, which is not kept unless it is shared. An error of the transport is not returned if another goroutine sends
-// for it.
+// send sends m. It does not keep m unless it is shared. If another goroutine does the sending, an error of the
+// transport is not returned.
 func (c *client) send(m *transport.Message) error {
 	c.beginTurn()
 	l := c.lockLine(false)
@@ -100,7 +100,7 @@ func (c *client) send(m *transport.Message) error {
 	return c.session.Send(m)
 }
 
-// close closes the session behind what is in the line.
+// close closes the session after the packets in the line.
 func (c *client) close() {
 	l := c.lockLine(false)
 	if l == nil {
@@ -112,7 +112,7 @@ func (c *client) close() {
 	c.flush()
 }
 
-// flush sends what is in the line, unless another goroutine does.
+// flush sends the packets in the line unless another goroutine is doing so.
 func (c *client) flush() {
 	l := c.lockLine(false)
 	if l == nil {
@@ -127,7 +127,7 @@ func (c *client) flush() {
 	c.sendLine(l)
 }
 
-// sendLine sends what is in l, whose sending the caller has set.
+// sendLine sends the packets in l. The caller has set l.sending.
 func (c *client) sendLine(l *line) {
 	var batch []entry
 	done := false
@@ -190,8 +190,8 @@ func (c *client) sendEntry(e *entry) {
 	}
 }
 
-// connect makes s reachable. What it has missed, and CONNECT, are in front of whatever it is sent from now on; the caller
-// has to flush the line. It does nothing, and returns false, if the client has gone.
+// connect makes s reachable. The missed packets and CONNECT precede everything that is sent to s from now on; the
+// caller must flush the line. If the client has left, connect does nothing and returns false.
 func (s *Socket) connect(missed iter.Seq[*parser.Packet]) bool {
 	l := s.client.lockLine(true)
 	defer l.mu.Unlock()
@@ -202,7 +202,7 @@ func (s *Socket) connect(missed iter.Seq[*parser.Packet]) bool {
 	return true
 }
 
-// sendConnect sends s what it has missed, and CONNECT.
+// sendConnect sends the missed packets and CONNECT.
 func (s *Socket) sendConnect(missed iter.Seq[*parser.Packet]) {
 	send := func(p *parser.Packet) bool {
 		m, err := parser.EncodeMessage(s.ns.server.opts.Parser, p)

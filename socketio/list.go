@@ -48,5 +48,5 @@ func (l *list[F]) clear() {
 	l.fs.Store(nil)
 }
 
-// copy makes l hold what o holds now.
+// copy makes l hold the current elements of o.
 func (l *list[F]) copy(o *list[F]) { l.fs.Store(o.fs.Load()) }

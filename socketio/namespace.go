@@ -20,12 +20,12 @@ type Namespace struct {
 	space
 }
 
-// space is what a [Namespace] and a [Server], which is the namespace "/", have in common.
+// space is the common part of a [Namespace] and a [Server], which is the namespace "/".
 type space struct {
 	server  *Server
 	name    string
 	entry   *namespace.Entry[*Namespace]  // nil for the parent of dynamic namespaces
-	parent  *namespace.Parent[*Namespace] // what such a parent stands for
+	parent  *namespace.Parent[*Namespace] // set for a parent of dynamic namespaces
 	adapter adapter.Adapter
 	ackID   atomic.Uint64
 

@@ -172,7 +172,7 @@ const (
 	defaultIdleTimeout    = 75 * time.Second
 )
 
-// withDefaults returns a copy of o in which what this package uses itself is set.
+// withDefaults returns a copy of o with the defaults of the options that this package uses itself.
 func (o *Options) withDefaults() *Options {
 	c := new(Options)
 	if o != nil {

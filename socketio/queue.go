@@ -7,12 +7,12 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// queue runs what concerns the sockets of one client in order, one at a time. The zero value is ready
-// for use. All methods are safe for concurrent use.
+// queue runs the tasks of one client's sockets in order, one at a time. The zero value is ready for use. All methods
+// are safe for concurrent use.
 //
-// A client's packets are parsed and queued as they are read; run works them off. While a handler blocks, packets go on
-// being queued until more than Options.MaxUnhandledBytes wait; then the client is not read until the queue is empty. The
-// answer to an acknowledgement that is awaited may stand behind other packets, so meanwhile the bound is higher.
+// Packets of a client are parsed and queued as they are read; run handles them. While a handler blocks, packets are
+// queued until more than Options.MaxUnhandledBytes wait. The client is then not read until the queue is empty. An
+// awaited acknowledgement may arrive behind other packets, so the bound is higher meanwhile.
 type queue struct {
 	mu      sync.Mutex
 	last    *task  // whose next is the first; nil if there is none
@@ -23,15 +23,15 @@ type queue struct {
 }
 
 const (
-	// taskCost is the part of the estimate that an event has whatever its size.
+	// taskCost is the fixed part of an event's estimated size.
 	taskCost = 256
-	// awaitedFactor is how much more may wait while an acknowledgement is awaited.
+	// awaitedFactor multiplies the bound while an acknowledgement is awaited.
 	awaitedFactor = 16
-	// maxBytes bounds what may wait in any case.
+	// maxBytes is the upper limit of the bound.
 	maxBytes = 1 << 30
 )
 
-// boundLocked returns how many bytes may wait. limit is that of the options.
+// boundLocked returns the number of bytes that may wait. limit is the option.
 func (q *queue) boundLocked(limit int) uint32 {
 	if q.awaited > 0 && limit < maxBytes/awaitedFactor {
 		return uint32(limit) * awaitedFactor
@@ -39,8 +39,7 @@ func (q *queue) boundLocked(limit int) uint32 {
 	return uint32(min(limit, maxBytes))
 }
 
-// await adds to the number of sockets of which an acknowledgement is awaited. It reports whether the client is to be read
-// again.
+// await adds to the number of sockets with awaited acknowledgements. It reports whether reading should resume.
 func (q *queue) await(sockets int, limit int) (roomAgain bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -70,7 +70,7 @@ func (s *Socket) restore(pid, offset string, middleware []func(*Socket) error) (
 	})
 	s.debugRestore(err)
 	if !resumed {
-		s.assume(&fresh, false) // unless the client has gone, what it has missed is not kept any more
+		s.assume(&fresh, false) // unless the client has left, its missed packets are no longer kept
 		return false, nil
 	}
 	s.client.flush()

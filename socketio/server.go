@@ -23,7 +23,7 @@ type Server struct {
 	*space // of the namespace "/"
 
 	opts     *Options
-	path     string // what the path of a request begins with
+	path     string // prefix of the paths that are served
 	engine   *engineio.Server
 	registry *namespace.Registry[*Namespace]
 	root     *Namespace // "/"
@@ -164,10 +164,10 @@ func (s *Server) Close() error {
 	err := s.close(ctx, s.engine.Close, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.grace)
 		defer cancel()
-		_ = s.http.Shutdown(ctx) // clients that do not take their answer are what the limit is for
+		_ = s.http.Shutdown(ctx) // an error means that a client has not taken its answer
 		return nil
 	})
-	if errors.Is(err, context.Canceled) { // adapters say what they were doing
+	if errors.Is(err, context.Canceled) { // adapters add context
 		return nil
 	}
 	return err

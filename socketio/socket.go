@@ -55,7 +55,7 @@ const (
 	// announced is set when connection handlers have been called, so that those for disconnection
 	// will be. It belongs to the queue.
 	announced = 1 << 9
-	// resumable marks a socket that has lost its client, which may come back for what is emitted meanwhile.
+	// resumable marks a socket whose client has lost its connection and may resume, and then receives later events.
 	resumable = 1 << 10
 )
 
@@ -80,7 +80,7 @@ func (s *status) marked(m uint64) bool { return s.word.Load()&m != 0 }
 
 func (s *status) issued() time.Time { return time.UnixMilli(int64(s.word.Load() >> issuedShift)) }
 
-// extra is what few sockets have. It is made when it is first needed.
+// extra holds state that few sockets need. It is allocated on first use.
 type extra struct {
 	handlers      handlers
 	outgoing      list[func(event string, args Args)]

@@ -6,13 +6,13 @@ import (
 	"github.com/myriad-rt/myriad/internal/wheel"
 )
 
-// timers are those of a client that is connecting.
+// timers are the timers of a connecting client.
 type timers struct {
 	timeout, cork       wheel.Timer
 	connecting, corking bool // which of them runs
 }
 
-// startTimeout closes the session if the client has not joined a namespace in time.
+// startTimeout closes the session if the client does not join a namespace in time.
 func (c *client) startTimeout() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -20,7 +20,7 @@ func (c *client) startTimeout() {
 	c.server.wheel.Schedule(&c.timers.timeout, c.server.opts.ConnectTimeout, (*connectTimeout)(c))
 }
 
-// connectTimeout is a client as the task of its timer.
+// connectTimeout is the timer task of startTimeout.
 type connectTimeout client
 
 // Expire implements [wheel.Task].
@@ -40,11 +40,10 @@ func (c *client) releaseTimersLocked() {
 	}
 }
 
-// defaultCorkTime is how long a client is corked at most.
+// defaultCorkTime bounds the time for which a client is corked.
 const defaultCorkTime = 20 * time.Millisecond
 
-// cork has what is sent wait until uncork, but not for long, so that it reaches the client in one piece. Calls do
-// not nest.
+// cork holds packets back until uncork, for a bounded time, so that they reach the client together. Calls do not nest.
 func (c *client) cork() {
 	c.session.Cork()
 	c.mu.Lock()

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// A volatile event is dropped while the client cannot take more: its session is not writable, or its own handler, which
-// is running, has it sent something already. With the reference a transport is not writable from the first packet of a
-// turn of the event loop until the loop comes round; here the turn is one call of a handler, since the kernel takes
-// packets at once. What other goroutines send a client begins no turn for it, unless its handler is running.
+// A volatile event is dropped while the client cannot take more: its session is not writable, or its own handler is running
+// and has already sent it something. In the reference, a transport is not writable from its first packet in a turn of the
+// event loop until the end of that turn. Here a turn is one call of a handler, because the kernel accepts packets
+// immediately. Packets sent by other goroutines do not begin a turn unless the client's handler is running.
 //
-// A handler may run for as long as it wants, so a turn has ended at the latest turnSteps steps of the clock after its first
-// packet.
+// A handler may run for long, so a turn ends at the latest turnSteps steps of the clock after its first packet.
 
-// The states of client.turn. A turn in which something has been sent is the time of that, with turnSent set.
+// The states of client.turn. After something has been sent, it is the time of the sending with turnSent set.
 const (
 	turnNone uint32 = 0 // no handler is running
 	turnOpen uint32 = 1 // nothing has been sent yet
@@ -22,7 +21,7 @@ const (
 	turnSteps = 2
 )
 
-// beginTurn takes note that the client is sent something.
+// beginTurn records that something is being sent to the client.
 func (c *client) beginTurn() {
 	if c.turn.Load() == turnOpen {
 		c.turn.CompareAndSwap(turnOpen, turnSent|c.server.clock.read())
@@ -37,8 +36,8 @@ func (c *client) takesVolatile() bool {
 	return c.session.Writable()
 }
 
-// clock is a clock that is cheap to read. It stands still when it has not been read for a while, but not before a turn
-// that began with its last reading has ended.
+// clock is a clock that is cheap to read. It stops when it has not been read for a while, but not before a turn that began
+// with its last reading has ended.
 type clock struct {
 	now   atomic.Uint32 // in steps
 	state atomic.Uint32

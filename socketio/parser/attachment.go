@@ -9,7 +9,7 @@ import (
 
 // A placeholder is an object that stands in the payload for an attachment. Inside a server it has one spelling only,
 // see Packet.Data. Its text cannot be part of a string, where the quotes would be escaped, so placeholders are found
-// without parsing what is around them.
+// without parsing the text around them.
 const (
 	placeholderHead = `{"_placeholder":true,"num":`
 	placeholderTail = '}'

@@ -62,7 +62,7 @@ func encodable(p *Packet) error {
 // Values are encoded as encoding/json does, with three differences. Characters of HTML are not escaped. Every []byte,
 // of a named type or not, becomes an attachment, unless a type around it marshals itself; a nil []byte is null. A
 // time.Time has the form that a Date has in JavaScript: UTC with milliseconds. A [Value] and [Args], which have been
-// received, are written as JavaScript writes what it has read. Attachments are the slices of the caller, not copies.
+// received, are written as JavaScript would encode them after decoding. Attachments are the slices of the caller, not copies.
 // AppendArgs does not write to anything that args refer to.
 //
 // The error says which argument cannot be encoded and why: a channel or function, NaN or an infinity, a value that

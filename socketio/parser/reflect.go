@@ -149,7 +149,7 @@ func (e *encoder) reflect(x reflect.Value, k *kind) error {
 	return nil
 }
 
-// target appends what a pointer or interface holds.
+// target appends the value of a pointer or interface.
 func (e *encoder) target(x reflect.Value, k *kind) (err error) {
 	hops := e.hops
 	switch {
@@ -316,7 +316,7 @@ var jsonWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// marshal appends what encoding/json makes of v.
+// marshal appends the output of encoding/json for v.
 func (e *encoder) marshal(v any) error {
 	w := jsonWriters.Get().(*jsonWriter)
 	start := len(e.text)

@@ -9,44 +9,45 @@ import (
 	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
-// rewriter copies JSON text as a server passes it on that has decoded and encoded it: without white space, strings and
-// numbers as JavaScript writes them, and of equal names in an object the last value only. Text that is written so
-// already, as it nearly always is, is scanned once and copied in one piece.
+// rewriter copies JSON text in the form that JavaScript produces by decoding and encoding it: without white space, with
+// strings and numbers as JavaScript writes them, and with only the last of several members with the same name. Text that
+// already has this form, as nearly all text does, is scanned once and copied in one piece.
 //
-// It runs in one of two places. A packet with attachments that a peer has sent is rewritten so that its placeholders
-// have the canonical spelling; its numbers are left alone, because handlers may need their digits. Values that are
-// passed on are rewritten with the numbers of their attachments in the new packet.
+// There are two uses. In a received packet with attachments, placeholders get the canonical spelling; numbers are not
+// changed, because handlers may need their digits. In values that are passed on, placeholders also get the numbers of the
+// attachments in the new packet.
 type rewriter struct {
 	text []byte
-	done int // what is in front of text[done] has been copied, or left out
+	done int // text[:done] has been copied or omitted
 	out  []byte
 
-	n        int  // number of attachments that the text refers to
-	received bool // whether the text has just come from a peer
-	illegal  bool // a placeholder in it refers to no attachment
+	n        int  // number of attachments
+	received bool // the text is part of a received packet
+	illegal  bool // a placeholder refers to no attachment
 
-	// For values that are passed on: their attachments, those of the new packet, and where each one has gone, plus one.
+	// For values that are passed on: their attachments, the attachments of the new packet, and the number of each one in
+	// the new packet, plus one.
 	from, to [][]byte
 	moved    [8]int
-	more     []int // instead of moved, if there are more attachments
+	more     []int // replaces moved if there are more attachments
 }
 
-// member is a member of an object, by the indices of its name and of what is behind that in the output.
+// member is a member of an object: the indices in the output of its name and of the end of the name.
 type member struct{ start, colon int }
 
 // canonical returns a copy of a checked JSON text from a peer in which every placeholder has the
 // canonical spelling. ok is false if one does not refer to one of n attachments.
 //
-// What counts as a placeholder is what JavaScript sees after JSON.parse: an object, whatever else is
-// in it, whose last member "_placeholder" is true; the number is its last member "num".
+// As in JavaScript after JSON.parse, a placeholder is an object whose last member "_placeholder" is true; it may have other
+// members. Its number is the last member "num".
 func canonical(text []byte, n int) (out []byte, ok bool) {
 	r := rewriter{text: text, out: make([]byte, 0, len(text)), n: n, received: true}
 	r.rewrite()
 	return r.out, !r.illegal
 }
 
-// passOn appends v, whose text is one value or elements of an array with its end, to text, and the attachments that it
-// refers to to all, each once and in the order in which the text mentions them.
+// passOn appends the text of v, a value or the rest of an array, to text. It appends the attachments that v refers to to all,
+// each once, in the order of their first use.
 func passOn(text []byte, all [][]byte, v Value) ([]byte, [][]byte) {
 	r := rewriter{text: v.Data, out: text, n: len(v.Attachments), from: v.Attachments, to: all}
 	if r.n > len(r.moved) {
@@ -69,10 +70,10 @@ func (r *rewriter) rewrite() {
 	r.copyTo(len(r.text))
 }
 
-// at returns the index in the output of what is at text[i].
+// at returns the index in the output that corresponds to text[i].
 func (r *rewriter) at(i int) int { return len(r.out) + i - r.done }
 
-// written returns what has been, or will be, copied to a part of the output.
+// written returns a part of the output, including text that has not been copied yet.
 func (r *rewriter) written(start, end int) []byte {
 	if n := len(r.out); start >= n {
 		return r.text[r.done+start-n : r.done+end-n]
@@ -86,7 +87,7 @@ func (r *rewriter) copyTo(i int) {
 	r.done = i
 }
 
-// space leaves out white space at text[i] and returns the index behind it.
+// space skips white space at text[i] and returns the index after it.
 func (r *rewriter) space(i int) int {
 	end := jsontext.SkipSpace(r.text, i)
 	if end > i {
@@ -96,7 +97,7 @@ func (r *rewriter) space(i int) int {
 	return end
 }
 
-// comma is space, and takes a comma between elements with it.
+// comma is like space, and also skips a comma between elements.
 func (r *rewriter) comma(i int) int {
 	if i = r.space(i); r.text[i] == ',' {
 		i = r.space(i + 1)
@@ -104,9 +105,8 @@ func (r *rewriter) comma(i int) int {
 	return i
 }
 
-// value rewrites the value at text[i] and returns the index behind it. around are the members so far of the object that it
-// stands in; those of objects in it take the free memory behind them. value recurses as deep as the text is nested, which
-// the decoder has limited.
+// value rewrites the value at text[i] and returns the index after it. around are the members so far of the enclosing object;
+// nested objects use the free memory after them. value recurses to the depth of the text, which the decoder has limited.
 func (r *rewriter) value(i int, around []member) (end int) {
 	switch c := r.text[i]; {
 	case c == '"':
@@ -136,7 +136,7 @@ func (r *rewriter) value(i int, around []member) (end int) {
 	return end
 }
 
-// string returns the string at text[i] as it is written, and the index behind it.
+// string returns the rewritten string at text[i], and the index after it.
 func (r *rewriter) string(i int) (written []byte, end int) {
 	end, escaped := jsontext.ScanString(r.text, i)
 	if !escaped {
@@ -162,8 +162,8 @@ func (r *rewriter) object(i int, around []member) (end int) {
 		start       = r.at(i)
 		members     = around[len(around):]
 		seen        [8]uint64 // a bit for each hash of a name
-		last        = -1      // the index that the last name is, or math.MaxInt when there was a name that is none
-		sorted      = true    // JavaScript has the same members in the same order
+		last        = -1      // the last name as an array index; math.MaxInt after a name that is none
+		sorted      = true    // the members have the same order in JavaScript
 		illegal     = r.illegal
 		placeholder bool
 		num         []byte
@@ -195,28 +195,28 @@ func (r *rewriter) object(i int, around []member) (end int) {
 	end = i + 1
 	switch {
 	case placeholder:
-		// The object is replaced as a whole: what is inside it does not matter.
+		// The whole object is replaced.
 		k, ok := attachmentNumber(num, r.n)
 		r.illegal = illegal || !ok
 		r.copyTo(end)
 		r.out = appendPlaceholder(r.out[:start], k)
 	case !sorted || len(members) > maxCompared:
-		// Beyond maxCompared names have not been compared.
+		// Names after maxCompared have not been compared.
 		r.copyTo(end)
 		r.sort(start, members)
 	}
-	if !placeholder && len(r.out) > start { // it has been changed
+	if !placeholder && len(r.out) > start { // the object has been changed
 		r.copyTo(end)
 		r.out = disguise(r.out, start)
 	}
 	return end
 }
 
-// maxCompared is the number of members up to which a name is compared with those in front of it.
+// maxCompared is the number of members up to which names are compared with earlier ones.
 const maxCompared = 256
 
-// isTwin reports whether one of members has this name. seen has the hashes of their names, and gets the one of this
-// name: few have to be compared.
+// isTwin reports whether a member has this name. It adds the hash of the name to seen, the hashes of the members' names, so
+// few names must be compared.
 func (r *rewriter) isTwin(name []byte, members []member, seen *[8]uint64) bool {
 	n := len(name)
 	hash := (n ^ int(name[1])<<1 ^ int(name[n/2])<<3 ^ int(name[n-2])<<5) & 511
@@ -233,8 +233,8 @@ func (r *rewriter) isTwin(name []byte, members []member, seen *[8]uint64) bool {
 	return false
 }
 
-// sort puts the members of the object that starts at out[start] in the order that they have in JavaScript: elements
-// by their index, then the others in the order of their first appearance, each with its last value.
+// sort sorts the members of the object at out[start] as in JavaScript: array indices by number, then other names in the order
+// of their first occurrence, each with its last value.
 //
 // ECMAScript, OrdinaryOwnPropertyKeys.
 func (r *rewriter) sort(start int, members []member) {
@@ -246,7 +246,7 @@ func (r *rewriter) sort(start int, members []member) {
 	place := make(map[string]int, len(members))
 	var entries []entry
 	for i, m := range members {
-		end := len(object) - 1 // in front of the bracket, or of the comma
+		end := len(object) - 1 // before the brace or the comma
 		if i+1 < len(members) {
 			end = members[i+1].start - start - 1
 		}
@@ -275,7 +275,7 @@ func (r *rewriter) sort(start int, members []member) {
 	r.out = append(r.out, '}')
 }
 
-// elementIndex returns the index of the element of an array that a name, with its quotes, is for JavaScript, or -1.
+// elementIndex returns the array index that a quoted name is in JavaScript, or -1.
 func elementIndex(name []byte) int {
 	n := len(name) - 2
 	if name[1]-'0' > 9 || n > 10 || name[1] == '0' && n > 1 {
@@ -288,7 +288,7 @@ func elementIndex(name []byte) int {
 	return int(index)
 }
 
-// moveAttachment adds an attachment to those of the new packet, unless it is there, and returns its number.
+// moveAttachment adds an attachment to the new packet unless it is present, and returns its number.
 func (r *rewriter) moveAttachment(num int) int {
 	moved := r.more
 	if moved == nil {
@@ -301,8 +301,8 @@ func (r *rewriter) moveAttachment(num int) int {
 	return moved[num] - 1
 }
 
-// disguise sees to it that the object at the end of out that starts at out[start] is data, even if it looks like a
-// placeholder: only the canonical spelling has a meaning.
+// disguise makes sure that the object from out[start] to the end of out is not taken for a placeholder. Only the canonical
+// spelling is one.
 func disguise(out []byte, start int) []byte {
 	if _, _, ok := placeholderAt(out, start, math.MaxInt); ok {
 		out = slices.Insert(out, start+1, ' ')
@@ -310,8 +310,8 @@ func disguise(out []byte, start int) []byte {
 	return out
 }
 
-// attachmentNumber returns the value of the member "num" of a placeholder. A fraction would be undefined in
-// JavaScript; here it is refused.
+// attachmentNumber returns the value of the member "num" of a placeholder. It refuses a fraction, which would yield undefined
+// in JavaScript.
 func attachmentNumber(num []byte, n int) (k int, ok bool) {
 	if !jsontext.IsNumber(num) {
 		return 0, false
