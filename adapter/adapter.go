@@ -51,14 +51,14 @@ type Socket interface {
 	// Reachable reports whether packets may be sent to the socket: it is connected.
 	Reachable() bool
 
-	// Member is the adapter's own record of the socket. It belongs to the adapter.
+	// Member returns the adapter's record of the socket. Only the adapter may use it.
 	Member() *Member
 
 	// Deliver sends m, which is p encoded, to the socket's client. It may call functions of the application.
 	Deliver(p *parser.Packet, m *transport.Message, f Flags)
-	// Enqueue is the first half of Deliver: it settles that m is sent behind what the client has been sent so far, and
-	// before what comes later. It is called with a lock held and calls no function of the application. p is valid until
-	// it returns; m does not change. Flush, the other half, has to be called afterwards, by any goroutine.
+	// Enqueue is the first half of Deliver. It fixes the position of m among the client's packets. It may be called with a
+	// lock held, and calls no function of the application. p is valid until it returns; m is immutable. The caller must
+	// then call Flush, the second half, on any goroutine.
 	Enqueue(p *parser.Packet, m *transport.Message, f Flags)
 	Flush()
 
@@ -135,14 +135,14 @@ type Session struct {
 type Restored struct {
 	Session
 
-	// Resume calls open, unless the packets that the client has missed are not kept any more, and, if open returns true,
-	// puts s, whose id is that of the session by then, into the rooms of the session. It reports whether it has done so; a
-	// false with a nil error says that open has returned false, or that there is nothing to resume any more.
+	// Resume calls open with the packets that the client has missed, oldest first, unless they are no longer stored. If open
+	// returns true, Resume adds s, which has the id of the session by then, to the rooms of the session, and returns true.
+	// If open returns false, or if the session can no longer be resumed, Resume returns false and a nil error.
 	//
-	// missed are the packets that the client has missed, oldest first. Packets that are broadcast on this node are either
-	// among them or reach s after open has returned: a socket that open makes reachable gets each of them once. open is
-	// called with a lock held: it must not block, nor call functions of the application, nor those of the adapter. missed may
-	// be used at any time after that, by one goroutine at a time.
+	// A packet broadcast on this node is either among the missed ones or reaches s after open has returned, so a socket
+	// that open makes reachable receives each packet once. open is called with a lock held: it must not block, and must not
+	// call functions of the application or methods of the adapter. missed may be used afterwards, by one goroutine at a
+	// time.
 	Resume func(ctx context.Context, s Socket, open func(missed iter.Seq[*parser.Packet]) bool) (resumed bool, err error)
 }
 

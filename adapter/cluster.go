@@ -299,8 +299,8 @@ func (c *Cluster) enqueue(out Outgoing) error {
 const (
 	// closeTimeout limits Close if its context has no deadline.
 	closeTimeout = 5 * time.Second
-	// closeGrace is what Close may take when its context has ended, or is about to: what clients that have fallen silent
-	// have used up is not to be missing for what other nodes are sent, and for the farewell, without which they wait.
+	// closeGrace is the minimum time for publishing queued messages in Close, even if its context has ended. Without the
+	// farewell, other nodes would wait for this one.
 	closeGrace = 500 * time.Millisecond
 )
 

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// nodes are the other nodes, as far as heartbeats tell.
+// nodes are the other nodes known from heartbeats.
 type nodes struct {
 	mu       sync.Mutex
 	heard    map[string]time.Time
-	left     map[string]time.Time // those that have said so: what they sent before may come later
+	left     map[string]time.Time // nodes that have announced it; their earlier messages may still arrive
 	lastSent time.Time
 	timer    *time.Timer
 	closed   bool

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// A batch is what is handed to the backend at once.
+// Limits for the messages passed to one call of Publish.
 const (
 	maxBatch      = 256
 	maxBatchBytes = 1 << 20
@@ -14,12 +14,12 @@ const (
 // outbox is the queue of messages to other nodes.
 type outbox struct {
 	c      *Cluster
-	ctx    context.Context // ends when there is no more time to publish
+	ctx    context.Context // ends when the time for publishing is over
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	waiting []Outgoing
-	bytes   int // of what is waiting or being published
+	bytes   int // size of the messages waiting or being published
 	sending bool
 	closed  bool
 	idle    chan struct{} // closed when sending has ended after closed was set
@@ -70,7 +70,7 @@ func (b *outbox) send() {
 	}
 }
 
-// take returns the next messages and their size, or nil, after which a new goroutine is needed for what follows.
+// take returns the next messages and their size. If it returns nil, later messages need a new goroutine.
 func (b *outbox) take() (batch []Outgoing, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,8 +90,8 @@ func (b *outbox) take() (batch []Outgoing, bytes int) {
 	return batch, bytes
 }
 
-// close lets what is waiting be published until ctx ends, and takes nothing more. What remains then is dropped and
-// the context's error returned.
+// close rejects new messages and publishes the waiting ones until ctx ends. It then drops the rest and returns the error of
+// ctx.
 func (b *outbox) close(ctx context.Context) error {
 	defer b.cancel()
 	b.mu.Lock()

@@ -122,7 +122,7 @@ func (a *ackRelay) pass(answer parser.Args) {
 	a.c.respond(a.m, &Message{Type: MessageBroadcastAck, Value: firstValue(answer)})
 }
 
-// firstValue returns what nodes tell each other of an acknowledgement: its first argument.
+// firstValue returns the first argument of an acknowledgement, which is the only one that nodes exchange.
 func firstValue(answer parser.Args) parser.Value {
 	v, err := OwnValue(answer.At(0))
 	if err != nil {

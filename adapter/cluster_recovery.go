@@ -10,20 +10,20 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// Keeper is a Backend that keeps the broadcasts that it publishes, and sessions, so that a client can resume its session
-// on any node. If the namespace recovers, the Keeper hands the broadcasts that it has kept to Node.Receive with their
-// offset, and those of this node itself to Node.ReceiveOwn, all of them in the order of their offsets, one at a time and
-// with no lock held. Node.Recovery says what is to be kept.
+// Keeper is a Backend that stores published broadcasts and sessions, so that a client can resume its session on any node. If
+// the namespace recovers, the Keeper passes stored broadcasts of other nodes to Node.Receive with their offset, and those of
+// this node to Node.ReceiveOwn, one at a time, in the order of the offsets, without a lock. Node.Recovery returns the
+// options.
 type Keeper interface {
 	Backend
 
 	// PersistSession is like Adapter.PersistSession.
 	PersistSession(*Session) error
-	// TakeSession returns the session with this secret, which is not kept any more then, if the client can be sent all
-	// packets after offset, and otherwise nil.
+	// TakeSession removes and returns the session with this secret. It returns nil if there is none or if packets after
+	// offset are no longer stored.
 	TakeSession(ctx context.Context, pid, offset string) (*Session, error)
-	// CatchUp calls join, unless it returns an error, with the packets after offset that are for s, oldest first, up to the
-	// last broadcast that was handed over. No other one is handed over before join has returned, which does not block.
+	// CatchUp calls join, unless it returns an error, with the packets for s after offset, oldest first, up to the last
+	// broadcast passed to the Node. No other broadcast is passed before join has returned. join does not block.
 	CatchUp(ctx context.Context, s *Session, offset string, join func(missed []*parser.Packet)) error
 }
 
@@ -36,26 +36,26 @@ func (n Node) Recovery() *RecoveryOptions {
 	return &o
 }
 
-// kept is what a Cluster with a Keeper knows of the broadcasts that have an offset.
+// kept is the state of a Cluster with a Keeper for broadcasts with an offset.
 type kept struct {
 	mu      sync.Mutex
 	returns bool // whether this node's broadcasts return
 	waiting []*returning
 }
 
-// returning is a broadcast of this node that waits to come back from the Keeper with its offset. It is delivered only then,
-// so that each client of each node gets the same order, that of the offsets: otherwise the last one that a client has seen
-// might hide one that it has not.
+// returning is a broadcast of this node that has not come back from the Keeper with its offset yet. It is delivered
+// afterwards, so that all clients receive broadcasts in the order of the offsets. Otherwise, the last offset that a client
+// has seen might hide an earlier broadcast that it has missed.
 type returning struct {
 	packet  *parser.Packet
 	options Options
-	payload []byte // by which it is recognised
+	payload []byte // identifies it
 	back    chan returned
 }
 
-// returned is what becomes of a broadcast of this node.
+// returned is the outcome of a broadcast of this node.
 type returned struct {
-	to  *snapshot // those in whose queues it is; nil if it has to be delivered without an offset
+	to  *snapshot // sockets to be flushed; nil if the packet must be delivered without an offset
 	err error
 }
 

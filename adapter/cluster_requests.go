@@ -281,8 +281,8 @@ func (c *Cluster) expectServers(ctx context.Context, id string) {
 	c.requests.update(id, func(q *request) { q.expected = max(n, 1) })
 }
 
-// onlyThisNode makes a broadcast wait for the clients of this node alone, and for those of which others have
-// told already, because of err.
+// onlyThisNode makes a broadcast wait only for the clients of this node, and for those that other nodes have already
+// announced, because of err.
 func (r *requests) onlyThisNode(id string, err error) {
 	r.update(id, func(q *request) { q.err, q.expected, q.missing = err, 1, nil })
 }

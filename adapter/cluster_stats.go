@@ -60,10 +60,10 @@ func (l *clusterLogs) init(logger *slog.Logger, namespace string) {
 	}
 }
 
-// quiet is how long a quietLog says nothing after it has said something.
+// quiet is the minimum time between two records of a quietLog.
 const quiet = 10 * time.Second
 
-// quietLog logs what may happen at any rate.
+// quietLog logs frequent events at a bounded rate.
 type quietLog struct {
 	logger *slog.Logger
 

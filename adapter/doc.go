@@ -21,8 +21,8 @@
 //
 // # Locks
 //
-// Memory takes, in this order: the lock for the order of packets with offsets, that of a Member, then that of one shard of
-// rooms or of one shard of sockets, or that of what is kept for recovery. Under the first, [Socket.Enqueue] and
-// [Namespace.Encode] are called; no lock is held while a packet is sent or a function of the application is called. The
-// locks of Cluster are leaves, but that it looks at its rooms under the lock of their channels.
+// Memory acquires locks in this order: the lock for the order of packets with offsets, the lock of a Member, then the lock
+// of a shard of rooms, of a shard of sockets, or of the recovery store. [Socket.Enqueue] and [Namespace.Encode] are called
+// with the first one held. No lock is held while a packet is sent or a function of the application is called. The locks of
+// Cluster are leaves, except that it looks up rooms with the lock of their channels held.
 package adapter

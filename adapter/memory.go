@@ -13,12 +13,11 @@ import (
 
 // MemoryOptions configures a Memory. The zero value selects the defaults.
 type MemoryOptions struct {
-	// MaxRoomsPerSocket bounds the rooms that one socket is in, beside the one that is named after it.
-	// Zero means 10,000; negative means no bound.
+	// MaxRoomsPerSocket is the maximum number of rooms of one socket, not counting the room named after it. Zero means
+	// 10,000; negative means no limit.
 	MaxRoomsPerSocket int
 
-	// Recovery, if not nil, says in place of Namespace.Recovery what is kept on this node for clients that come
-	// back after they have lost their connection.
+	// Recovery, if not nil, overrides Namespace.Recovery for the packets and sessions stored on this node.
 	Recovery *RecoveryOptions
 }
 
@@ -290,9 +289,8 @@ func (a *Memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, o Optio
 	}
 }
 
-// broadcastAcks sends p to the sockets of this node that o selects and returns how many these are. onAck is
-// called with each answer, at most once for each socket, from any goroutine; it must not block. drop
-// takes back what has not been answered.
+// broadcastAcks sends p to the selected sockets of this node and returns their number. onAck is called with each answer, at
+// most once per socket, on any goroutine; it must not block. drop cancels the outstanding answers.
 func (a *Memory) broadcastAcks(p *parser.Packet, o Options, onAck func(parser.Args)) (count int, drop func(), err error) {
 	withID := *p
 	withID.ID, withID.HasID = a.ns.NextAckID(), true

@@ -109,7 +109,7 @@ func (m *Message) AppendMessagePack(dst []byte) []byte {
 	return parser.AppendMessagePack(dst, parser.Value{Data: m.appendJSON(nil), Attachments: m.Value.Attachments})
 }
 
-// headBytes is enough for what most messages have besides Value.
+// headBytes is the space for the parts of a typical message other than Value.
 const headBytes = 208
 
 // appendJSON appends m with placeholders for its attachments.
@@ -133,9 +133,8 @@ func (m *Message) hasData() bool {
 	return true
 }
 
-// AppendData appends what the reference calls the data of a message, everything but its type, sender and
-// namespace, as JSON. If m contains binary data, that is in the form of placeholders, which
-// parser.AppendMessagePack puts m.Value.Attachments in the place of.
+// AppendData appends the data of a message, in the sense of the reference, as JSON: everything except its type, sender and
+// namespace. Binary data appears as placeholders, which parser.AppendMessagePack replaces by m.Value.Attachments.
 func (m *Message) AppendData(dst []byte) []byte {
 	dst = append(dst, '{')
 	switch m.Type {
@@ -502,8 +501,7 @@ func decodeFlags(text []byte) (f Flags, ok bool) {
 	}
 }
 
-// DecodeDescriptions decodes what AppendDescriptions has encoded. Binary data in it becomes what Node.js has
-// for it in JSON.
+// DecodeDescriptions decodes the output of AppendDescriptions. Binary data is converted to the JSON of a Node.js Buffer.
 func DecodeDescriptions(v parser.Value) (sockets []Description, ok bool) {
 	r, ok := jsontext.Read(v.Data, '[')
 	sockets = []Description{}

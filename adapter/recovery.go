@@ -32,17 +32,17 @@ const (
 	defaultMaxBytes         = 64 << 20
 	defaultMaxSessions      = 1_000_000
 
-	// packetCost is what a stored packet is taken to need beside its payload, in bytes.
+	// packetCost is the estimated size in bytes of a stored packet without its payload.
 	packetCost = 256
 )
 
 // recovery stores packets and sessions of a namespace for returning clients.
 type recovery struct {
 	opts  RecoveryOptions
-	nonce string // tells offsets of this process from those of an earlier one
+	nonce string // distinguishes offsets of this process from earlier ones
 
 	mu      sync.Mutex
-	packets []*stored // in the order of their numbers, which have no gaps; what they point to does not change
+	packets []*stored // consecutive numbers; the packets are immutable
 	first   uint64    // the number of packets[0]
 	bytes   int
 	byPID   map[string]*lost

@@ -64,12 +64,12 @@ type roomShard struct {
 type socketShard struct {
 	mu   sync.RWMutex
 	byID idtable.Table[*Member]
-	// older are members whose id a newer one has: those of a session that was resumed before it had ended here.
+	// older are members whose id belongs to a newer one: their session was resumed before it had ended here.
 	older []*Member
 }
 
-// index holds which sockets there are and which rooms they are in. A socket's own room, the one that is named
-// after its id, takes a bit in its Member and no entry among the rooms.
+// index holds the sockets and their rooms. A socket's own room, which is named after its id, is a bit in its Member without
+// an entry among the rooms.
 type index struct {
 	rooms   [shardCount]roomShard
 	sockets [shardCount]socketShard
@@ -79,7 +79,7 @@ var shardSeed = maphash.MakeSeed()
 
 func (x *index) shardOf(name string) uint64 { return maphash.String(shardSeed, name) % shardCount }
 
-// addLocked puts m, of a socket with this id, into a room and returns what changed.
+// addLocked adds m, the member of the socket with this id, to a room and returns the changes.
 func (x *index) addLocked(m *Member, id, name string, limit int) (joined, created bool, err error) {
 	if name == id {
 		joined = m.flags.Or(memberOwn)&memberOwn == 0

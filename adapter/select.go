@@ -57,7 +57,7 @@ var snapshots = sync.Pool{New: func() any { return new(snapshot) }}
 // maxPooledSnapshot is the number of members that fit into the largest slice that is kept for another selection.
 const maxPooledSnapshot = 4096
 
-// take replaces the members by those of a room.
+// take replaces the members by the members of a room.
 func (s *snapshot) take(x *index, room string) []*Member {
 	clear(s.members)
 	s.members = x.appendRoom(s.members[:0], room)
