@@ -18,7 +18,7 @@ func TestQueuedTotal(t *testing.T) {
 		for _, epoll := range []bool{true, false} {
 			t.Run(transports+map[bool]string{true: "", false: ", goroutines"}[epoll], func(t *testing.T) {
 				t.Parallel()
-				f := serve(t, Options{MaxQueuedBytesTotal: total, DisableEpoll: !epoll})
+				f := serve(t, Options{MaxQueuedBytesTotal: total, MaxQueuedBytes: 1 << 30, DisableEpoll: !epoll})
 				var sockets []*socket
 				open := func(i int) (client, *echo) {
 					var c client
@@ -43,6 +43,7 @@ func TestQueuedTotal(t *testing.T) {
 					stalled = append(stalled, e)
 				}
 				text := strings.Repeat("a", message)
+				var most int64
 				// The kernel takes the first megabytes.
 				for sent, gone := 0, 0; gone < slow/2; sent += message {
 					if sent > 64<<20 {
@@ -54,6 +55,7 @@ func TestQueuedTotal(t *testing.T) {
 							gone++
 						}
 					}
+					most = max(most, f.server.Stats().QueuedBytes)
 					for i, e := range quiet {
 						if err := e.s.SendText("for you"); err != nil {
 							t.Fatalf("a client that reads is gone: %v", err)
@@ -63,6 +65,9 @@ func TestQueuedTotal(t *testing.T) {
 						}
 					}
 					eventually(t, "the total is within the limit", func() bool { return f.server.Stats().QueuedBytes <= total })
+				}
+				if most < total/4 {
+					t.Errorf("at most %d bytes were counted", most)
 				}
 				for _, e := range stalled {
 					if e.s.State() == StateClosed {
@@ -98,6 +103,7 @@ func TestQueuedTotalOfClosing(t *testing.T) {
 		e.s.Close()
 		e.expect(t, ForcedClose, "nil")
 	}
+	eventually(t, "connections have been dropped", func() bool { return f.server.Stats().WebSocket.SlowPeers > 0 })
 	eventually(t, "the total is within the limit", func() bool { return f.server.Stats().QueuedBytes <= total })
 }
 

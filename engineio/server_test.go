@@ -172,11 +172,9 @@ func serveOn(t *testing.T, options Options, pipes *pipenet.Listener) *fixture {
 		f.http.Client().CloseIdleConnections()
 		f.http.CloseClientConnections()
 		f.http.Close()
-		if n := server.ClientsCount(); n != 0 {
-			t.Errorf("%d sessions are left after Close", n)
-		}
-		if n := server.wheel.Len(); n != 0 {
-			t.Logf("%d timers are left after Close", n)
+		// A session that was ending by itself when Close was called may take a moment.
+		if !within(f.patience, func() bool { return server.ClientsCount() == 0 && server.wheel.Len() == 0 }) {
+			t.Errorf("%d sessions and %d timers are left after Close", server.ClientsCount(), server.wheel.Len())
 		}
 	})
 	return f

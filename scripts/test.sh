@@ -58,6 +58,7 @@ step format make -s fmt
 step 'vet and staticcheck' make -s lint
 step 'builds for systems without epoll' make -s cross
 step 'Go tests with the race detector' make -s race
+step 'soak' make -s soak SOAK=2m
 step 'allocations' make -s allocs
 step 'fuzz targets' make -s fuzz
 [ ! -f bench/baseline.json ] || step 'speed, beside the committed figures' make -s bench-check

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/quick"
 	"time"
@@ -114,7 +115,11 @@ func (w whole) IsZero() bool { return w.N < 0 }
 func checkLikeJSON(t *testing.T, v any) {
 	t.Helper()
 	text, attachments, err := AppendArgs(nil, nil, v)
-	want, wantErr := json.Marshal(v)
+	var like bytes.Buffer
+	e := json.NewEncoder(&like)
+	e.SetEscapeHTML(false) // which would escape <, > and & in the text inside a string, too
+	wantErr := e.Encode(v)
+	want := like.Bytes()
 	if (err == nil) != (wantErr == nil) {
 		t.Fatalf("%+v: %v, but encoding/json: %v", v, err, wantErr)
 	}
@@ -147,7 +152,7 @@ func TestReflectLikeEncodingJSON(t *testing.T) {
 	seven := 7
 	p, nilP := &seven, (*int)(nil)
 	for _, v := range []any{
-		scalars{}, &scalars{U16: 1, F32: 0.1, S: "\xff<&>\u2028", QuotedS: `a"b`, QuotedP: new(bool), List: []int{1}, Map: map[string]int{"b": 1, "a": 2},
+		scalars{}, &scalars{U16: 1, F32: 0.1, S: "\xff<&>\u2028", QuotedS: `a"b<&>`, QuotedP: new(bool), List: []int{1}, Map: map[string]int{"b": 1, "a": 2},
 			ByInt: map[int16]string{10: "a", 9: "b", -1: "c"}, ByUint: map[uint8][]string{7: nil}, Any: 1e-9, P: &p},
 		scalars{Any: map[string]any{"x": []any{nilP}}, P: &nilP},
 		embedder{}, embedder{Right: &Right{1, 2, 3}, deep: &deep{1, 2, 3}, left: left{4, 5, 6}}, &embedder{tagged: tagged{5}, Odd: 1, Dash: 2},
@@ -168,9 +173,11 @@ func TestReflectLikeEncodingJSON(t *testing.T) {
 	} {
 		checkLikeJSON(t, v)
 	}
+	// Inside a quoted string, encoding/json also escapes these.
+	separators := strings.NewReplacer("\u2028", "", "\u2029", "")
 	if err := quick.Check(func(s string, f float64, g float32, i int8, u uint16, list []int, m map[string]int, n map[int16]string, b *bool) bool {
 		v := scalars{
-			I8: i, U16: u, F32: g, F64: f, S: s, Quoted: int(i), QuotedS: s, QuotedP: b, List: list, Map: m, ByInt: n,
+			I8: i, U16: u, F32: g, F64: f, S: s, Quoted: int(i), QuotedS: separators.Replace(s), QuotedP: b, List: list, Map: m, ByInt: n,
 			ByUint: map[uint8][]string{byte(u): {s}}, Any: []any{s, f, g, m},
 		}
 		checkLikeJSON(t, v)

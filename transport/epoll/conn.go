@@ -309,7 +309,9 @@ func (c *Conn) Shed() {
 func (c *Conn) shedLocked() {
 	c.carrier().server().slowPeers.Add(1)
 	c.discardLocked()
-	c.endLocked(broken, transport.ErrSlowPeer)
+	err := transport.ErrSlowPeer
+	c.err = &err // even if c is already closing: the carrier then also drops the bytes that the kernel holds
+	c.endLocked(broken, nil)
 }
 
 // fail ends the connection because the peer violated the protocol.
@@ -370,6 +372,9 @@ func (c *Conn) signal() {
 		c.carrier().signal(c)
 	}
 }
+
+// isSlowLocked reports whether the connection was ended because its peer does not read.
+func (c *Conn) isSlowLocked() bool { return c.err != nil && *c.err == transport.ErrSlowPeer }
 
 // dutiesLocked returns the pending work of the carrier for a signalled Conn. If tell is not nil, the caller must
 // call HandleClose with err; no other call returns it again.

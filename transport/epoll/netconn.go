@@ -8,8 +8,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/myriad-rt/myriad/transport"
 )
 
 const (
@@ -132,6 +130,7 @@ func (st *stream) settle(c *Conn) {
 		c.state.Or(dead)
 		c.discardLocked()
 	}
+	slow := c.isSlowLocked()
 	c.mu.Unlock()
 	if tell != nil {
 		tell.HandleClose(c, err)
@@ -144,7 +143,7 @@ func (st *stream) settle(c *Conn) {
 			half.CloseWrite()
 		}
 	case actClose:
-		if err == transport.ErrSlowPeer {
+		if slow {
 			discardUnsent(st.conn)
 		}
 		st.conn.Close() // ends the reader and the writer

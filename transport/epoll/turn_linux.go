@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/myriad-rt/myriad/internal/netfd"
-	"github.com/myriad-rt/myriad/transport"
 )
 
 const (
@@ -171,7 +170,7 @@ func (l *loop) settle(c *Conn) bool {
 // closeLocked closes the descriptor of c.
 func (l *loop) closeLocked(c *Conn) {
 	c.state.Or(dead)
-	if c.err != nil && *c.err == transport.ErrSlowPeer {
+	if c.isSlowLocked() {
 		// Otherwise the kernel would keep the unsent bytes for a peer that does not read.
 		unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
