@@ -1,8 +1,6 @@
 package socketio_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,146 +9,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
-	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"github.com/tidwall/gjson"
 
-	"github.com/myriad-rt/myriad/engineio"
 	"github.com/myriad-rt/myriad/socketio"
 )
 
-const pollingPath = "/socket.io/?EIO=4&transport=polling"
-
-// httpClient is one connection that speaks HTTP.
-type httpClient struct {
-	t    *testing.T
-	conn net.Conn
-	r    *bufio.Reader
-	sid  string
-}
-
-func dialHTTP(t *testing.T, address string) *httpClient {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	return &httpClient{t: t, conn: conn, r: bufio.NewReader(conn)}
-}
-
-func (c *httpClient) send(s string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c.conn, s); err != nil {
-		c.t.Fatalf("writing %.60q: %v", s, err)
-	}
-}
-
-// sendSplit sends s in pieces of n bytes.
-func (c *httpClient) sendSplit(s string, n int) {
-	c.t.Helper()
-	for piece := range slices.Chunk([]byte(s), n) {
-		c.send(string(piece))
-	}
-}
-
-// answer reads a response to a request with this method.
-func (c *httpClient) answer(method string) (res *http.Response, body string, err error) {
-	c.t.Helper()
-	if res, err = http.ReadResponse(c.r, &http.Request{Method: method}); err != nil {
-		return nil, "", err
-	}
-	b, err := io.ReadAll(res.Body)
-	return res, string(b), err
-}
-
-// want reads a response whose body is to be one of these.
-func (c *httpClient) want(bodies ...string) {
-	c.t.Helper()
-	_, body, err := c.answer("GET")
-	if err != nil || !slices.Contains(bodies, body) {
-		c.t.Fatalf("got %.200q, %v, want %.200q", body, err, bodies)
-	}
-}
-
-// wantEnd waits for the end of the connection, before which nothing may come.
-func (c *httpClient) wantEnd() {
-	c.t.Helper()
-	var timeout net.Error
-	if b, err := io.ReadAll(c.r); len(b) > 0 || errors.As(err, &timeout) && timeout.Timeout() {
-		c.t.Fatalf("got %.200q, %v, want the end", b, err)
-	}
-}
-
-func (c *httpClient) get() string {
-	return "GET " + pollingPath + "&sid=" + c.sid + " HTTP/1.1\r\nHost: a\r\n\r\n"
-}
-
-func (c *httpClient) post(body string) string {
-	return fmt.Sprintf("POST %s&sid=%s HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s",
-		pollingPath, c.sid, len(body), body)
-}
-
-// open opens a session, without a socket.
-func (c *httpClient) open() *httpClient {
-	c.t.Helper()
-	c.send("GET " + pollingPath + " HTTP/1.1\r\nHost: a\r\n\r\n")
-	_, body, err := c.answer("GET")
-	if err != nil || !strings.HasPrefix(body, "0{") {
-		c.t.Fatalf("open packet: %q, %v", body, err)
-	}
-	c.sid = gjson.Get(body[1:], "sid").String()
-	return c
-}
-
-// join opens a session with a socket.
-func (c *httpClient) join() *httpClient {
-	c.t.Helper()
-	c.open()
-	c.send(c.post("40"))
-	c.want("ok")
-	c.send(c.get())
-	if _, body, err := c.answer("GET"); err != nil || !strings.HasPrefix(body, `40{"sid":`) {
-		c.t.Fatalf("answer to CONNECT: %q, %v", body, err)
-	}
-	return c
-}
-
-// also returns another connection with the same session.
-func (c *httpClient) also(address string) *httpClient {
-	c.t.Helper()
-	other := dialHTTP(c.t, address)
-	other.sid = c.sid
-	return other
-}
-
-// poll sends a GET and waits until it waits.
-func (c *httpClient) poll(s *socketio.Server) *httpClient {
-	c.t.Helper()
-	c.send(c.get())
-	session := s.Engine().Session(c.sid)
-	if session == nil {
-		c.t.Fatal("the session has ended")
-	}
-	eventually(c.t, "the poll waits", session.Writable)
-	return c
-}
-
-// What a client gets does not depend on whether the server listens itself.
+// Responses do not depend on whether the server uses its own listener.
 func TestOwnListenerAnswersAsHTTP(t *testing.T) {
 	head := func(line string, fields ...string) string {
 		return line + " HTTP/1.1\r\nHost: a\r\n" + strings.Join(append(fields, "\r\n"), "\r\n")
@@ -270,7 +141,7 @@ func TestOwnListenerAnswersAsHTTP(t *testing.T) {
 	}
 }
 
-// exchange describes the answer to a request, without what differs from one to the next.
+// exchange describes the response to a request, without the parts that vary.
 func exchange(t *testing.T, address, request string) string {
 	t.Helper()
 	c := dialHTTP(t, address)
@@ -288,7 +159,7 @@ func exchange(t *testing.T, address, request string) string {
 	if sid := gjson.Get(strings.TrimPrefix(body, "0"), "sid").String(); sid != "" {
 		body = strings.Replace(body, sid, "x", 1)
 	}
-	// A compressed body ends in a checksum of what has the id in it.
+	// A compressed body ends in a checksum, which depends on the session id.
 	if res.Header.Get("Content-Encoding") != "" {
 		body = ""
 		res.Header.Del("Content-Length")
@@ -455,7 +326,7 @@ func TestOverlappingPolls(t *testing.T) {
 	c.open() // the connection can be used again
 }
 
-// A client that reads an answer slowly gets all of it, and holds up nobody.
+// A client that reads a response slowly gets all of it, and delays no other client.
 func TestSlowReader(t *testing.T) {
 	const size = 8 << 20
 	server := newServer(t, &socketio.Options{HTTPCompression: socketio.HTTPCompression{Disabled: true}})
@@ -508,72 +379,12 @@ func TestOwnRequestsHaveAContext(t *testing.T) {
 	c := dialHTTP(t, address)
 	c.send("GET " + pollingPath + " HTTP/1.1\r\nHost: a.example\r\nX-Wait: 1\r\nCookie: a=b\r\n\r\n")
 	receive(t, entered)
-	dialHTTP(t, address).open() // the one that waits holds up nobody
+	dialHTTP(t, address).open() // other clients are not delayed
 	c.conn.Close()
 	want := seen{c.conn.LocalAddr().String(), "a.example", pollingPath, "a=b", context.Canceled}
 	if got := receive(t, requests); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-}
-
-// A connection that has carried polls may become a WebSocket.
-func TestUpgradeOfAKeptConnection(t *testing.T) {
-	server := newServer(t, nil)
-	c := dialHTTP(t, serveItself(t, server)).open()
-	c.send("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
-		"\x81\x82\x00\x00\x00\x0040") // CONNECT, without waiting for the answer
-	res, err := http.ReadResponse(c.r, nil)
-	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("%v, %v", res, err)
-	}
-	var got strings.Builder
-	for !strings.Contains(got.String(), `40{"sid":`) {
-		b, err := c.r.ReadByte()
-		if err != nil {
-			t.Fatalf("%v after %q", err, got.String())
-		}
-		got.WriteByte(b)
-	}
-}
-
-// What a client sends behind its handshake is not lost, however much it is.
-func TestMuchBehindAHandshake(t *testing.T) {
-	var early bytes.Buffer
-	for range 100 {
-		_ = wsutil.WriteClientMessage(&early, ws.OpPong, bytes.Repeat([]byte("x"), 100)) // a Buffer takes everything
-	}
-	early.Write(frames("40"))
-	for name, kept := range map[string]bool{"new connection": false, "kept connection": true} {
-		t.Run(name, func(t *testing.T) {
-			server := newServer(t, nil)
-			connected := make(chan bool, 1)
-			server.OnConnect(func(*socketio.Socket) { connected <- true })
-			c := dialHTTP(t, serveItself(t, server))
-			if kept {
-				c.open()
-			}
-			c.send("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" + upgradeFields + early.String())
-			receive(t, connected)
-		})
-	}
-}
-
-// A session may begin with polling and go on with WebSocket on another connection while a poll waits.
-func TestProbeReleasesAParkedPoll(t *testing.T) {
-	server := newServer(t, nil)
-	address := serveItself(t, server)
-	c := dialHTTP(t, address).join().poll(server)
-	probe := dialHTTP(t, address)
-	probe.send("GET /socket.io/?EIO=4&transport=websocket&sid=" + c.sid + " HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n" +
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
-		"\x81\x86\x00\x00\x00\x002probe")
-	c.want("6")
-	probe.send("\x81\x81\x00\x00\x00\x005")
-	eventually(t, "the session is upgraded", func() bool {
-		session := server.Engine().Session(c.sid)
-		return session != nil && session.Transport() == engineio.WebSocket
-	})
 }
 
 func TestShutdownWithKeptConnections(t *testing.T) {
@@ -603,7 +414,7 @@ func TestShutdownWithKeptConnections(t *testing.T) {
 				c.want("1")
 			}
 			for _, c := range idle {
-				if name == "Shutdown" { // it waits until they have been told; a poll may come before it has got to them
+				if name == "Shutdown" { // it notifies the clients one by one; a poll may arrive before the client's turn
 					c.send(c.get())
 					c.want("6\x1e1", "1")
 				}
@@ -686,43 +497,7 @@ func TestManyPollingClients(t *testing.T) {
 	wait.Wait()
 }
 
-const (
-	handshakeFields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-	upgradeFields = "Host: a\r\n" + handshakeFields + "\r\n\r\n"
-)
-
-// WebSocket handshakes that middleware, or a client that does not read, keeps waiting hold up nobody.
-func TestSlowHandshakes(t *testing.T) {
-	server := newServer(t, &socketio.Options{ClientFiles: fstest.MapFS{
-		"socket.io.js": {Data: bytes.Repeat([]byte("x"), 16<<20)},
-	}})
-	entered, gate := make(chan struct{}), make(chan struct{})
-	defer close(gate)
-	server.Engine().Use(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Query().Has("wait") {
-				entered <- struct{}{}
-				<-gate
-			}
-			next.ServeHTTP(w, r)
-		})
-	})
-	address := serveItself(t, server)
-	file := dialHTTP(t, address)
-	_ = file.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	file.send("GET /socket.io/socket.io.js HTTP/1.1\r\n" + upgradeFields)
-	if b, err := file.r.Peek(12); err != nil || string(b) != "HTTP/1.1 200" {
-		t.Errorf("got %q, %v", b, err)
-	}
-	waiting := dialHTTP(t, address)
-	waiting.send("GET /socket.io/?EIO=4&transport=websocket&wait HTTP/1.1\r\n" + upgradeFields)
-	receive(t, entered)
-	connect(t, address, "")
-	dialHTTP(t, address).join()
-}
-
-// As in net/http a handler that panics has given no answer.
+// As in net/http, a request whose handler panics gets no response.
 func TestPanicOfAHandler(t *testing.T) {
 	for _, disable := range []bool{false, true} {
 		server := newServer(t, &socketio.Options{DisableEpoll: disable, NotFound: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
