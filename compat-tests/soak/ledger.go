@@ -81,8 +81,15 @@ func (l *ledger) disconnect(key, reason string) {
 	l.of(key).reason = reason
 }
 
-// settle returns what is missing when all handlers have ended, and forgets all clients. A disconnection for the reason
-// excused may have come before a client's last events.
+// reason returns the reason of a client's disconnection, or "" if that has not been handled.
+func (l *ledger) reason(key string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(key).reason
+}
+
+// settle returns the events and calls that are missing after all handlers have returned, and forgets all clients. A
+// disconnection for the reason excused may precede a client's last events.
 func (l *ledger) settle(excused string) (missing []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -62,7 +62,7 @@ func goroutines() string {
 	return "goroutines when it failed, alike ones counted:\n" + strings.Join(stacks, "\n")
 }
 
-// await waits until complaints returns nothing. After d, what it returns is recorded as faults.
+// await waits until complaints returns nothing. After d, its results are recorded as faults.
 func (r *round) await(d time.Duration, complaints func() []string) bool {
 	for deadline := time.Now().Add(d); ; time.Sleep(20 * time.Millisecond) {
 		rest := complaints()
@@ -119,8 +119,8 @@ func (r *round) overdue() []string {
 	})
 }
 
-// tooBusy reports whether pings may not have been answered in time because of the machine. A ping and its pong pass
-// through more goroutines than a byte of the pulse, and each may have to wait.
+// tooBusy reports whether the machine may have kept pings from being answered in time. A ping and its pong pass through
+// more goroutines than a byte of the pulse, and each may have to wait.
 func (r *round) tooBusy(since time.Time) bool { return r.pulse.worst(since) > r.plan.pingTimeout/10 }
 
 // judge fails the round if a client that behaves well met an error, unless the machine was too busy to answer pings in
@@ -137,7 +137,8 @@ func (r *round) judge(c *client, err error) {
 		r.starved++
 		return
 	}
-	r.fail("client %v behaves well: %v", c, err)
+	time.Sleep(100 * time.Millisecond) // the server may be about to notice
+	r.fail("client %v behaves well: %v; its reason on the server: %q", c, err, r.ledger.reason(c.key))
 }
 
 // accuse names the silent clients whose connections are still open on the server.
