@@ -86,7 +86,8 @@ func (p *Packet) Clone() Packet {
 }
 
 // Parser translates between packets and the messages of a session. Its methods are safe for
-// concurrent use.
+// concurrent use. They must neither block nor call methods of a server, because the server may
+// call them with a lock held.
 type Parser interface {
 	// Encode appends the text message for p to dst and returns it together with the binary messages
 	// that follow it. If nothing was appended to dst there is no text message. The binary messages
