@@ -56,7 +56,7 @@ var (
 	// ErrClosed reports a request on a closed adapter.
 	ErrClosed = errors.New("adapter: closed")
 	// ErrQueueFull reports that the queue of messages to other nodes is full because the backend is too slow.
-	ErrQueueFull = errors.New("adapter: too much is waiting for the other nodes")
+	ErrQueueFull = errors.New("adapter: too many bytes wait for other nodes")
 )
 
 // ClusterOptions configures a Cluster. The zero value selects the defaults.

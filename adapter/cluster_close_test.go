@@ -13,8 +13,8 @@ import (
 	"github.com/myriad-rt/myriad/adapter/adaptertest"
 )
 
-// TestCloseWithoutTime closes an adapter whose time has been used up: what is queued reaches the other node, and so
-// does the farewell, unless the backend takes too long.
+// TestCloseWithoutTime closes an adapter with an expired context. Queued messages and the farewell reach the other
+// node, unless the backend takes too long.
 func TestCloseWithoutTime(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -56,7 +56,7 @@ func TestCloseWithoutTime(t *testing.T) {
 				if closed := test.err == nil; arrived != closed || (count == 1) != closed {
 					t.Errorf("what was queued has arrived: %v; %d nodes count", arrived, count)
 				}
-				time.Sleep(3 * time.Minute) // until what hangs has ended
+				time.Sleep(3 * time.Minute) // until hanging operations have ended
 				delay.Store(0)
 			})
 		})

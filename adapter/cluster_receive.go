@@ -140,9 +140,9 @@ func (c *Cluster) respond(m, answer *Message) {
 // maxFetching bounds the requests for sockets that are answered at the same time.
 const maxFetching = 64
 
-var errBusy = errors.New("too many at the same time")
+var errBusy = errors.New("too many at once")
 
-// receiveFetch answers in a goroutine of its own: there may be very many sockets.
+// receiveFetch answers on a new goroutine, because there may be very many sockets.
 func (c *Cluster) receiveFetch(m *Message) {
 	if c.fetching.Add(1) > maxFetching {
 		c.fetching.Add(-1)

@@ -15,7 +15,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// archive is a Keeper by hand: what was published comes back when a test says so.
+// archive is a Keeper controlled by a test, which decides when published messages come back.
 type archive struct {
 	node adapter.Node
 	fail error // of Publish
@@ -135,7 +135,7 @@ func TestKeeper(t *testing.T) {
 	})
 }
 
-// TestKeeperFails has nothing come back: sockets of this node are served all the same, and only the first one waits.
+// TestKeeperFails uses a Keeper that returns nothing. Sockets of this node are still served, and only the first one waits.
 func TestKeeperFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail func(*archive, *adaptertest.Node)
@@ -168,7 +168,7 @@ func TestKeeperFails(t *testing.T) {
 				if name != "time" {
 					return
 				}
-				// What comes back late shows that the next will come in time.
+				// After a late message the next one is expected in time.
 				synctest.Wait()
 				a.returned(a.published[0], "1")
 				wantTexts(t, "late", s)
@@ -181,7 +181,7 @@ func TestKeeperFails(t *testing.T) {
 	}
 }
 
-// TestRecoveryOnOneNode has a Cluster recover whose backend keeps nothing.
+// TestRecoveryOnOneNode recovers sessions in a Cluster whose backend keeps nothing.
 func TestRecoveryOnOneNode(t *testing.T) {
 	for name, test := range map[string]struct {
 		memory *adapter.MemoryOptions

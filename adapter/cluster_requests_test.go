@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// TestNodeLeavesMeanwhile has nodes leave while they are about to be asked: nobody waits for them.
+// TestNodeLeavesMeanwhile lets nodes leave just before they receive a request. The request does not wait for them.
 func TestNodeLeavesMeanwhile(t *testing.T) {
 	bus := &adaptertest.Bus{Filter: func([]byte, string) [][]byte { return nil }}
 	n := adaptertest.NewNode("/")

@@ -45,8 +45,8 @@ func pair(t *testing.T, b *adaptertest.Bus, o *adapter.ClusterOptions) (x, y *ad
 	return join(), join()
 }
 
-// TestSlowBackend stops the backend: this node is served at once, what waits is bounded, and what does not find
-// room is counted, logged and, if somebody waits for it, reported.
+// TestSlowBackend stops the backend. Sockets of this node are served at once and the queue is bounded. Messages that do not
+// fit are counted and logged, and reported to a caller that waits for them.
 func TestSlowBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
@@ -92,7 +92,7 @@ func TestSlowBackend(t *testing.T) {
 	})
 }
 
-// TestCloseOfSlowBackend closes an adapter whose backend does not take what is queued.
+// TestCloseOfSlowBackend closes an adapter whose backend does not accept the queued messages.
 func TestCloseOfSlowBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
@@ -132,7 +132,7 @@ func TestCloseOfSlowBackend(t *testing.T) {
 	})
 }
 
-// TestHeartbeats takes a node away without a word.
+// TestHeartbeats removes a node without a farewell.
 func TestHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -163,7 +163,7 @@ func TestHeartbeats(t *testing.T) {
 		mu.Lock()
 		silent = `"uid":"` + y.Stats().UID + `"`
 		mu.Unlock()
-		// A request ends when the only node that has not answered is given up.
+		// A request ends when the only node that has not answered is removed.
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -206,7 +206,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestHostileMessages injects what is no message, or one that makes no sense.
+// TestHostileMessages injects data that is not a message, and messages that make no sense.
 func TestHostileMessages(t *testing.T) {
 	var log adaptertest.Log
 	bus := new(adaptertest.Bus)
@@ -259,7 +259,7 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// TestAckOrder has a client of another node answer before the node has finished to ask.
+// TestAckOrder lets a client of another node answer before the node has sent its whole request.
 func TestAckOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
@@ -310,7 +310,7 @@ func TestTimeoutError(t *testing.T) {
 	})
 }
 
-// uncounted is a backend that does not get to know how many nodes there are.
+// uncounted is a backend that does not learn the number of nodes.
 type uncounted struct{ *archive }
 
 func (uncounted) ServerCount(ctx context.Context) (int, error) {
@@ -318,7 +318,7 @@ func (uncounted) ServerCount(ctx context.Context) (int, error) {
 	return 0, ctx.Err()
 }
 
-// TestTimeoutWhileCounting has deadlines be reached before the nodes are counted.
+// TestTimeoutWhileCounting uses deadlines that expire before the nodes are counted.
 func TestTimeoutWhileCounting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := adaptertest.NewNode("/")
@@ -336,7 +336,7 @@ func TestTimeoutWhileCounting(t *testing.T) {
 				return len(found), err
 			},
 		} {
-			for range 20 { // whether the deadline or what comes of it is seen first
+			for range 20 { // the deadline or its consequence may be noticed first
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				if known, err := request(ctx); known != 1 || !errors.Is(err, adapter.ErrTimeout) {
 					t.Errorf("%s: %d, %v, want what is known and ErrTimeout", what, known, err)
@@ -347,7 +347,7 @@ func TestTimeoutWhileCounting(t *testing.T) {
 	})
 }
 
-// TestFailingHandler has handlers of server-side events panic and call runtime.Goexit. Later events are still handled.
+// TestFailingHandler panics and calls runtime.Goexit in handlers of server-side events. Later events are still handled.
 func TestFailingHandler(t *testing.T) {
 	var log adaptertest.Log
 	bus := new(adaptertest.Bus)
@@ -376,7 +376,7 @@ func TestFailingHandler(t *testing.T) {
 	}
 }
 
-// failing is a namespace whose handler of server-side events does what the event is named after.
+// failing is a namespace whose handler of server-side events fails in the way that the event's name says.
 type failing struct {
 	*adaptertest.Node
 	handled chan string

@@ -88,7 +88,7 @@ var (
 	// ErrMalformed reports data that is not a valid message.
 	ErrMalformed = errors.New("adapter: malformed message")
 	// ErrUnknownType reports a message of an unknown type. Later versions may send such messages.
-	ErrUnknownType = errors.New("adapter: unknown type of message")
+	ErrUnknownType = errors.New("adapter: unknown message type")
 )
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }

@@ -13,7 +13,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// TestGoldenDecodeEncode decodes what Node.js servers have published, and encodes it again to the same bytes.
+// TestGoldenDecodeEncode decodes messages published by Node.js servers and encodes them again to the same bytes.
 func TestGoldenDecodeEncode(t *testing.T) {
 	for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/sharded.jsonl") {
 		payload := g.Payload(t)
@@ -39,7 +39,7 @@ func TestGoldenDecodeEncode(t *testing.T) {
 	}
 }
 
-// TestMessageEncode has the bytes of messages made here.
+// TestMessageEncode checks the bytes of encoded messages.
 func TestMessageEncode(t *testing.T) {
 	value := parser.Value{Data: []byte(`["hello",1,"2",{"3":["4",null,true,1.5]}]`)}
 	for name, test := range map[string]struct {
@@ -106,7 +106,7 @@ func TestDecodeMessageLimits(t *testing.T) {
 	}
 }
 
-// TestDecodeBinaryDescription reads socket data that JSON has no form for.
+// TestDecodeBinaryDescription decodes socket data that JSON cannot represent.
 func TestDecodeBinaryDescription(t *testing.T) {
 	data, attachments, err := parser.AppendArgs(nil, nil, map[string]any{"id": "s", "rooms": []any{1.5, "r"}, "data": map[string]any{"b": []byte{1, 255}}})
 	if err != nil {
@@ -131,7 +131,7 @@ func FuzzDecodeMessage(f *testing.F) {
 			}
 			return
 		}
-		// What was understood is understood again.
+		// A message that was decoded once can be decoded again.
 		encoded := m.Append(nil)
 		again, err := adapter.DecodeMessage(encoded)
 		if err != nil {
@@ -181,7 +181,7 @@ func TestNestedAndTruncated(t *testing.T) {
 	for _, g := range adaptertest.ReadGolden[adaptertest.Golden](t, "testdata/sharded.jsonl") {
 		payload := g.Payload(t)
 		for n := range payload {
-			// Behind the end there is nothing, not even the capacity of the slice.
+			// Nothing may be read past the end, not even within the capacity of the slice.
 			if m, err := adapter.DecodeMessage(bytes.Clone(payload[:n])); err == nil {
 				t.Fatalf("%s: the first %d of %d bytes are decoded to %+v", g.ID, n, len(payload), m)
 			}

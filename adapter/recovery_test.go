@@ -83,7 +83,7 @@ func TestRecoveryIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzRestore asks for sessions with secrets and offsets of all kinds: only the right ones find anything.
+// FuzzRestore requests sessions with secrets and offsets of all kinds. Only the right ones find a session.
 func FuzzRestore(f *testing.F) {
 	r := newRecovery(&RecoveryOptions{MaxDisconnection: 24 * time.Hour})
 	offsets := keep(r, 40)

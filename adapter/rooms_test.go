@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// idSocket is a Socket that has an id and nothing else.
+// idSocket is a Socket that has only an id.
 type idSocket struct {
 	Socket
 	id string
@@ -16,7 +16,7 @@ type idSocket struct {
 
 func (s idSocket) ID() string { return s.id }
 
-// TestSocketsWithOneID has two sockets with the same id, as when a session is resumed twice.
+// TestSocketsWithOneID uses two sockets with the same id, as when a session is resumed twice.
 func TestSocketsWithOneID(t *testing.T) {
 	var x index
 	older, newer := &Member{socket: idSocket{id: "s"}}, &Member{socket: idSocket{id: "s"}}
@@ -47,7 +47,7 @@ func TestMemberIsSmall(t *testing.T) {
 	}
 }
 
-// TestMembershipsFollowAModel joins and leaves rooms at random, so that a member has none, one, few and many.
+// TestMembershipsFollowAModel joins and leaves rooms at random, so that a member is in none, one, few and many.
 func TestMembershipsFollowAModel(t *testing.T) {
 	var x index
 	m, other := new(Member), new(Member)
@@ -84,7 +84,7 @@ func TestMembershipsFollowAModel(t *testing.T) {
 	}
 }
 
-// TestEmptyRoomsVanish looks for what is left of rooms and sockets when all have gone.
+// TestEmptyRoomsVanish checks that nothing is left of rooms and sockets when all sockets have left.
 func TestEmptyRoomsVanish(t *testing.T) {
 	var x index
 	var members []*Member
@@ -138,8 +138,8 @@ func countSelected(x *index, o Options) (n int) {
 	return n
 }
 
-// TestSelectionsForgetLargeRooms selects many sockets and then few: no selection finds a slice that is larger than it needs,
-// all of which it would have to clear, or members that an earlier one has left in it.
+// TestSelectionsForgetLargeRooms selects many sockets and then few. No selection gets a slice that is much larger than it
+// needs, which it would have to clear, or one that still holds members of an earlier selection.
 func TestSelectionsForgetLargeRooms(t *testing.T) {
 	x := crowd(t, 100_000)
 	for range 10 {

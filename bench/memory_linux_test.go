@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxLiveBytes is what MEMORY.md says of an idle connection, and a seventh more: allocation classes, and tables that
-	// have just been enlarged.
+	// maxLiveBytes is the figure of MEMORY.md for an idle connection and a seventh more, for allocation classes and tables that
+	// have just grown.
 	maxLiveBytes = 640
 	idleClients  = 2000
 )
@@ -53,7 +53,7 @@ func dialRaw(t *testing.T, port, number int) rawClient {
 	return c
 }
 
-// await reads until text has come.
+// await reads until text has been received.
 func (c rawClient) await(t *testing.T, text string) {
 	t.Helper()
 	var got []byte
@@ -76,7 +76,7 @@ func liveBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestIdleConnectionIsSmall measures what an idle WebSocket connection with one socket in one room keeps in the heap.
+// TestIdleConnectionIsSmall measures the heap memory of an idle WebSocket connection with one socket in one room.
 // The sizes of the structs are tested in their packages.
 func TestIdleConnectionIsSmall(t *testing.T) {
 	server := socketio.NewServer(&socketio.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -102,7 +102,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 			clients = append(clients, dialRaw(t, port, len(clients)))
 		}
 	}
-	connect(idleClients / 4) // fills pools, and what there is once for all
+	connect(idleClients / 4) // fills pools and everything that is allocated once
 	before := liveBytes()
 	connect(idleClients)
 	each := (liveBytes() - before) / idleClients

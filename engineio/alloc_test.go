@@ -16,7 +16,7 @@ func TestSessionIsSmall(t *testing.T) {
 	}
 }
 
-// echoSession returns an open WebSocket session that echoes to a client which discards what it gets.
+// echoSession returns an open WebSocket session that echoes messages to a client that discards them.
 func echoSession(tb testing.TB) *Session {
 	tb.Helper()
 	opened := make(chan *Session, 1)

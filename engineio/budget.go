@@ -40,7 +40,7 @@ func (s *Server) newBudget() *transport.Budget {
 func (s *Server) queues() []transport.Queue {
 	var all []transport.Queue
 	if s.sockets != nil {
-		// Not those of the sessions: a connection whose session has ended may still hold bytes.
+		// All connections, not only those of sessions: after its session has ended a connection may still hold bytes.
 		for _, c := range s.sockets.Conns() {
 			all = append(all, c)
 		}

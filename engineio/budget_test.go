@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestQueuedTotal has clients that do not read, and some that do. Of the first, those with the most bytes waiting are
-// dropped, and what waits in all stays within the limit.
+// TestQueuedTotal uses clients that do not read, and some that do. Those with the longest queues are disconnected, and the
+// total stays within the limit.
 func TestQueuedTotal(t *testing.T) {
 	const (
 		total   = 4 << 20
@@ -44,7 +44,7 @@ func TestQueuedTotal(t *testing.T) {
 				}
 				text := strings.Repeat("a", message)
 				var most int64
-				// The kernel takes the first megabytes.
+				// The kernel accepts the first megabytes.
 				for sent, gone := 0, 0; gone < slow/2; sent += message {
 					if sent > 64<<20 {
 						t.Fatalf("%d bytes sent to each, %d waiting, %d clients dropped", sent, f.server.Stats().QueuedBytes, gone)
@@ -86,7 +86,7 @@ func TestQueuedTotal(t *testing.T) {
 	}
 }
 
-// TestQueuedTotalOfClosing has clients that do not read even the close frame. Their connections hold bytes after their
+// TestQueuedTotalOfClosing uses clients that do not even read the close frame. Their connections hold bytes after their
 // sessions have ended.
 func TestQueuedTotalOfClosing(t *testing.T) {
 	const total = 4 << 20

@@ -75,7 +75,7 @@ func TestShutdown(t *testing.T) {
 	p.wantGone()
 }
 
-// TestHandleCloseComesLast has a message handled while another goroutine is ending the session.
+// TestHandleCloseComesLast handles a message while another goroutine ends the session.
 func TestHandleCloseComesLast(t *testing.T) {
 	f := serve(t, Options{})
 	f.open()
@@ -167,7 +167,7 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// TestHooksPanic has each hook panic, on whatever goroutine it is called: that ends its session, and nothing else.
+// TestHooksPanic panics in each hook, on each goroutine that calls it. Only the session of the hook ends.
 func TestHooksPanic(t *testing.T) {
 	fail := func(*Session) { panic("for the test") }
 	onPacket := func(*Session, packet.Packet) { panic("for the test") }

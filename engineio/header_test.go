@@ -299,7 +299,7 @@ func decompress(t *testing.T, encoding, body string) string {
 	return b.String()
 }
 
-// TestOriginPatterns has origins that look like allowed ones.
+// TestOriginPatterns uses origins that look like allowed ones.
 func TestOriginPatterns(t *testing.T) {
 	const name = `https://example\.com`
 	tests := []struct {

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestBusyLoopTimesOutNobodyWhoHasAnswered has the heartbeats expire while the loop that should read the answers is
-// busy with another session.
-func TestBusyLoopTimesOutNobodyWhoHasAnswered(t *testing.T) {
+// TestBusyLoopKeepsAnsweringClients lets the heartbeats expire while the loop that must read the answers is busy with
+// another session. Clients that have answered are not timed out.
+func TestBusyLoopKeepsAnsweringClients(t *testing.T) {
 	beats := make(chan struct{}, 10)
 	f := serve(t, Options{Loops: 1, Hooks: &Hooks{Heartbeat: func(*Session) { beats <- struct{}{} }}})
 	busy, idle := make(chan struct{}), make(chan struct{})
@@ -44,7 +44,7 @@ func TestBusyLoopTimesOutNobodyWhoHasAnswered(t *testing.T) {
 	alive.expect(t, PingTimeout, "nil")
 }
 
-// expire has the heartbeats of sessions expire as if it were time.
+// expire makes the heartbeats of sessions expire now.
 func expire(sessions ...*Session) {
 	for _, s := range sessions {
 		(*heartbeat)(s).Expire()

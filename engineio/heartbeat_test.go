@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/wheel"
 )
 
-// around reports whether d is want, or as much more as a timer may be late.
+// around reports whether d is want plus at most the permitted lateness of a timer.
 func around(d, want time.Duration) bool { return d >= want && d <= want+wheel.Tolerance(want) }
 
 func TestHeartbeat(t *testing.T) {
@@ -109,7 +109,7 @@ func TestHeartbeatAcrossUpgrade(t *testing.T) {
 		s.write("2probe")
 		s.want("3probe")
 		s.write("5")
-		s.wantClose("") // the reference forgets the ping, but nobody can rely on that
+		s.wantClose("") // the reference forgets the ping, but clients cannot rely on that
 		if d := time.Since(start); !around(d, 500*time.Millisecond) {
 			t.Errorf("closed after %v", d)
 		}
@@ -154,7 +154,7 @@ func TestPausedSession(t *testing.T) {
 	})
 }
 
-// TestPausedPolling has a paused client go on polling, which is a sign of life, and then not any more.
+// TestPausedPolling uses a paused client that continues to poll, which is a sign of life, and then stops.
 func TestPausedPollingIsTimedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serveInMemory(t, Options{})
@@ -172,8 +172,8 @@ func TestPausedPollingIsTimedOut(t *testing.T) {
 	})
 }
 
-// TestHeldPostIsNoSignOfLife has a client leave while its POST is held back, behind the beginning of another request:
-// net/http does not notice that it has left.
+// TestHeldPostIsNoSignOfLife uses a client that leaves while its POST is held back and the beginning of another request is
+// buffered, so that net/http does not notice that it has left.
 func TestHeldPostIsNoSignOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := serveInMemory(t, Options{})
@@ -245,7 +245,7 @@ func TestHeartbeatV3(t *testing.T) {
 func TestSilentClientIsClosedOnTheDot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval, timeout = 300 * time.Millisecond, 200 * time.Millisecond
-		const travel = 100 * time.Microsecond // what a request takes at least outside of a bubble
+		const travel = 100 * time.Microsecond // the minimum duration of a request outside of a bubble
 		f := serveInMemory(t, Options{PingInterval: interval, PingTimeout: timeout})
 		for range 200 {
 			time.Sleep(1234567 * time.Nanosecond)

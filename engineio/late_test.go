@@ -14,7 +14,7 @@ import (
 const rounds = 200
 
 // TestPollBesideClose sends a GET and, as soon as that has been written, on another connection, a POST that closes the
-// session. Whichever the server sees first, the GET is told of the close; the next one finds no session.
+// session. In either order of arrival, the GET is answered with the close, and the next one finds no session.
 func TestPollBesideClose(t *testing.T) {
 	tests := []struct {
 		body   string
@@ -161,7 +161,8 @@ func TestUpgradeDuringPost(t *testing.T) {
 	p.wantGet(200, "4block")
 }
 
-// TestPollLostDuringPost has a client send its last messages and leave its GET. They are handled before the session ends.
+// TestPollLostDuringPost uses a client that sends its last messages and aborts its GET. They are handled before the session
+// ends.
 func TestPollLostDuringPost(t *testing.T) {
 	got := make(chan string, 10)
 	f := serve(t, Options{OnSession: func(s *Session) Handler {

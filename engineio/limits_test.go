@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestTimeLimitsOfHTTPServer has requests wait for longer than the http.Server of the application allows for reading and
-// writing, over each version of HTTP: a parked GET is answered in the end, and so is a POST that is held back.
+// TestTimeLimitsOfHTTPServer uses requests that wait for longer than the ReadTimeout and WriteTimeout of the application's
+// http.Server, over each version of HTTP. A parked GET is answered in the end, and so is a POST that is held back.
 func TestTimeLimitsOfHTTPServer(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	for _, h2 := range []bool{false, true} {
@@ -73,11 +73,11 @@ func TestTimeLimitsOfHTTPServer(t *testing.T) {
 				request("GET", handshake, "")
 				e := <-sessions
 				query := handshake + "&sid=" + e.s.ID()
-				for range 2 { // the second time on a connection that has waited before
+				for range 2 { // the second time on a used connection
 					got := make(chan string, 1)
 					go func() { got <- request("GET", query, "") }()
 					eventually(t, "the GET waits", e.s.Writable)
-					time.Sleep(3 * limit) // nothing tells that a limit has passed
+					time.Sleep(3 * limit) // there is no event to wait for
 					if err := e.s.SendText("late"); err != nil {
 						t.Error(err)
 					}

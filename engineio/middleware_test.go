@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMiddlewareCallsNextTwice has middleware that does what must not be done: the request is served once.
+// TestMiddlewareCallsNextTwice uses middleware that makes the mistake of calling next twice. The request is served once.
 func TestMiddlewareCallsNextTwice(t *testing.T) {
 	twice := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +49,7 @@ func TestMiddlewareCallsNextTwice(t *testing.T) {
 	}
 }
 
-// TestMiddlewarePanics refuses the requests whose middleware panics, before and after it has called the next handler.
+// TestMiddlewarePanics checks that requests fail whose middleware panics, before or after it calls the next handler.
 func TestMiddlewarePanics(t *testing.T) {
 	f := serve(t, Options{})
 	f.server.Use(func(next http.Handler) http.Handler {

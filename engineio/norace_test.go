@@ -4,7 +4,7 @@ package engineio
 
 import "testing"
 
-// The race detector has pools drop entries, so allocations are counted without it: see make allocs.
+// The race detector makes pools drop entries, so allocations are counted without it: see make allocs.
 
 func TestMessagesDoNotAllocate(t *testing.T) {
 	s := echoSession(t)

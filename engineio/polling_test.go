@@ -21,7 +21,7 @@ func TestPollingViolations(t *testing.T) {
 	tests := []struct {
 		name   string
 		do     func(p *poller)
-		parked string // what a waiting GET is answered
+		parked string // the response to a waiting GET
 		reason CloseReason
 		err    string
 	}{
@@ -179,7 +179,7 @@ func TestPostTooLarge(t *testing.T) {
 	p.wantPost(exact, 200, "ok")
 	p.wantGet(200, exact)
 
-	// The answer comes before the body has been sent.
+	// The response arrives before the body has been sent.
 	answer := p.park()
 	conn := p.beginPost(5000)
 	_, _ = io.WriteString(conn, strings.Repeat("a", 1000))
@@ -383,7 +383,7 @@ func TestPausedPolling(t *testing.T) {
 	want(t, answer, "200 ok")
 }
 
-// TestClientLeavesHeldPost has a client leave while its POST is not answered because the session is paused.
+// TestClientLeavesHeldPost uses a client that leaves while its POST is held back because the session is paused.
 func TestClientLeavesHeldPost(t *testing.T) {
 	f := serve(t, Options{})
 	p := f.poll()

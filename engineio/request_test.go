@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// browserHead is a request as browsers make it; client is what tells one from another.
+// browserHead is a request like a browser's. client distinguishes clients.
 func browserHead(client int) *http.Request {
 	return &http.Request{
 		RequestURI: "/engine.io/?EIO=4&transport=websocket",
@@ -119,7 +119,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("abcdefghijklmnopqrst", "[::1]:443", "/", "", "X", "a", "")
 	f.Fuzz(func(t *testing.T, id, address, target, host, name, value, other string) {
 		if target == "" || strings.Contains(name, ":") {
-			return // not what net/http gives
+			return // not a result of net/http
 		}
 		r := &http.Request{RequestURI: target, RemoteAddr: address, Host: host, Header: http.Header{name: {value}}}
 		if other != "" {

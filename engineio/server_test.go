@@ -431,7 +431,7 @@ func (s *socket) write(packets ...string) {
 	}
 }
 
-// upgrade takes a polling client to WebSocket.
+// upgrade upgrades a polling client to WebSocket.
 func (p *poller) upgrade() *socket {
 	p.f.t.Helper()
 	s := p.f.dial("?EIO=4&transport=websocket&sid=" + p.sid)

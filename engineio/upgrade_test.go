@@ -121,7 +121,7 @@ func TestReleasedPolls(t *testing.T) {
 	})
 }
 
-// TestUpgradingHook has the hook be called at the probe, and end the session there.
+// TestUpgradingHook checks that the hook is called at the probe, and ends the session there.
 func TestUpgradingHook(t *testing.T) {
 	for name, end := range map[string]func(*Session){"close": (*Session).Close, "abort": (*Session).Abort} {
 		t.Run(name, func(t *testing.T) {

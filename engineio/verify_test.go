@@ -216,7 +216,7 @@ func TestConnectionError(t *testing.T) {
 	}
 }
 
-// raw sends bytes and returns all that comes back until the server closes the connection.
+// raw sends bytes and returns everything that the server sends until it closes the connection.
 func (f *fixture) raw(request string) string {
 	f.t.Helper()
 	conn := f.connect()

@@ -161,13 +161,14 @@ var seams = map[string]bool{
 	"transport.Format": true, "transport.Deflater": true,
 }
 
-// TestNames checks that each exported name has a comment, and that what users of this package meet has a name in it.
+// TestNames checks that each exported name has a comment, and that all types that users of this package meet have a name
+// in it.
 func TestNames(t *testing.T) {
 	s := load(t, "socketio")
 	for _, name := range s.bare {
 		t.Errorf("%s has no comment", name)
 	}
-	aliases := map[string]bool{} // what has a name here
+	aliases := map[string]bool{} // types of other packages with a name in this one
 	for name, spec := range s.types {
 		if sel, ok := spec.Type.(*ast.SelectorExpr); ok && spec.Assign.IsValid() && ast.IsExported(name) {
 			aliases[path.Base(s.imports[spec][sel.X.(*ast.Ident).Name])+"."+sel.Sel.Name] = true
@@ -203,7 +204,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestEngineOptions sets each field that the options of both layers have, and looks for it in the other.
+// TestEngineOptions sets each option that both layers have and checks that it reaches the other layer.
 func TestEngineOptions(t *testing.T) {
 	var o Options
 	v := reflect.ValueOf(&o).Elem()

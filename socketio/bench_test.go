@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// sink is a connection that takes everything and from which nothing comes.
+// sink is a connection that accepts everything and sends nothing.
 type sink struct {
 	net.Conn
 }
@@ -29,7 +29,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// sinkSocket returns a socket of n whose client is a WebSocket that takes everything.
+// sinkSocket returns a socket of n whose client is a WebSocket that accepts everything.
 func sinkSocket(b *testing.B, s *Server, n *Namespace) *Socket {
 	b.Helper()
 	clients := make(chan *client, 1)

@@ -17,8 +17,8 @@ func onPacket(c *client, f func(text string)) {
 	c.session.SetHooks(&engineio.Hooks{PacketCreate: func(_ *engineio.Session, p packet.Packet) { f(string(p.Data)) }})
 }
 
-// TestClientLeavesAtOnce sends an event and leaves before the handlers for connections have been called. They are, and
-// then those for the event and for the end.
+// TestClientLeavesAtOnce sends an event and leaves before the connection handlers have been called. They are called
+// nevertheless, followed by the handlers for the event and the disconnection.
 func TestClientLeavesAtOnce(t *testing.T) {
 	server, _ := quietServer(t, Options{Recovery: new(Recovery)})
 	n := server.root
@@ -58,7 +58,7 @@ func TestClientLeavesAtOnce(t *testing.T) {
 			if !slices.Equal(seen, want) {
 				t.Errorf("seen %q, want %q", seen, want)
 			}
-			_ = other.Emit("x") // which has an offset
+			_ = other.Emit("x") // has an offset
 			texts := other.client.sent()
 			last := texts[len(texts)-1]
 			auth = `{"pid":"` + auth + `","offset":` + last[strings.LastIndex(last, ",")+1:len(last)-1] + `}`
@@ -66,8 +66,8 @@ func TestClientLeavesAtOnce(t *testing.T) {
 	}
 }
 
-// TestRejoin joins again when the server has just sent DISCONNECT. The socket has gone by then, and its handlers for that
-// are called before those for the connection of the next one.
+// TestRejoin joins again as soon as the server has sent DISCONNECT. The first socket is no longer there, and its disconnection
+// handlers are called before the connection handlers of the second.
 func TestRejoin(t *testing.T) {
 	s, _ := connected(t)
 	n, c := s.ns, s.client
@@ -120,7 +120,7 @@ func TestPanicOfLastHandlers(t *testing.T) {
 	}
 }
 
-// TestContext asks for the context of sockets that are never connected.
+// TestContext checks the context of sockets that never connect.
 func TestContext(t *testing.T) {
 	server, _ := quietServer(t, Options{})
 	n := server.root

@@ -9,7 +9,7 @@ import (
 	"github.com/myriad-rt/myriad/internal/testing/fdlimit"
 )
 
-// A server needs no descriptors before it serves. Without any, Serve says so, and the server serves when there are.
+// A server needs no descriptors before it serves. If there are none left, Serve returns an error, and a later call succeeds.
 func TestNoDescriptorsLeft(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -89,7 +89,7 @@ func (a *fanOut) Broadcast(p *parser.Packet, o adapter.Options) error {
 	})
 }
 
-// BroadcastWithAck is not sent, and answered by nobody, as with the reference.
+// BroadcastWithAck sends nothing and returns no answers, like the reference.
 func (a *fanOut) BroadcastWithAck(context.Context, *parser.Packet, adapter.Options) ([]parser.Args, error) {
 	return []parser.Args{}, nil
 }

@@ -16,7 +16,7 @@ var (
 	// deadline. A client that leaves never answers, so nothing would end the wait.
 	ErrNoDeadline = errors.New("socketio: a broadcast with acknowledgements needs a deadline")
 	// ErrNotAsked is returned by Event.Ack if the client did not request an acknowledgement.
-	ErrNotAsked = errors.New("socketio: no acknowledgement was asked for")
+	ErrNotAsked = errors.New("socketio: no acknowledgement was requested")
 	// ErrAcked is returned by Event.Ack if the event has already been acknowledged.
 	ErrAcked = errors.New("socketio: event is already acknowledged")
 	// ErrTimeout is returned when Timeout ends the wait for acknowledgements.

@@ -79,7 +79,7 @@ func ExampleOnAck() {
 	// Output: 430[{"room":"lobby","messages":["hello"]}]
 }
 
-// An event with several arguments, one of them binary, and an acknowledgement if the client asks for it.
+// An event with several arguments, one of them binary, and an acknowledgement if the client wants one.
 func ExampleEvent() {
 	server := socketio.NewServer(nil)
 	server.On("draw", func(e *socketio.Event) {

@@ -9,8 +9,8 @@ func (s *Server) SetLimits(corkTime, closeGrace time.Duration) {
 	s.grace = closeGrace
 }
 
-// SetClosing has s treat its clients as if Shutdown had just begun.
+// SetClosing makes s treat its clients as if Shutdown had just started.
 func (s *Server) SetClosing() { s.closing.Store(true) }
 
-// StopClock has no turn of a handler end before the handler returns.
+// StopClock keeps the turn of each handler from ending before the handler returns.
 func (s *Server) StopClock() { s.clock.state.Store(clockRead) }

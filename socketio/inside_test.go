@@ -222,8 +222,8 @@ func onSocket(register func(*inside, *socketio.Socket)) func(*inside, *socketio.
 	})
 }
 
-// TestCallbacksFromInside has each function of the application emit, join, disconnect and close from inside, with and
-// without recovery. A function that is called with a lock held waits for itself.
+// TestCallbacksFromInside emits, joins, disconnects and closes inside each function of the application, with and without
+// recovery. If a function is called with a lock held, it deadlocks.
 func TestCallbacksFromInside(t *testing.T) {
 	for name, register := range insiders {
 		for what, action := range actions {
@@ -290,8 +290,8 @@ func TestServerEventFromInside(t *testing.T) {
 	}
 }
 
-// callEverything is a client that does everything once for which an application may have a function. What the server answers does
-// not matter: it may disconnect the client at any moment.
+// callEverything is a client that causes a call of every function that an application may have. It ignores the server's answers,
+// because the server may disconnect it at any moment.
 func callEverything(ctx context.Context, url string) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -316,7 +316,7 @@ func callEverything(ctx context.Context, url string) {
 		return
 	}
 	session := "/socket.io/?EIO=4&transport=polling&sid=" + sid
-	// poll fetches packets and reports whether there is a ping. Without an answer the server sends no other one.
+	// poll fetches packets and reports whether there is a ping. The server sends no other ping before it is answered.
 	poll := func() bool { return slices.Contains(strings.Split(do("GET", session, ""), "\x1e"), "2") }
 	do("POST", session, "40\x1e40/dynamic-1,\x1e40/asked,")
 	if poll() {

@@ -23,7 +23,7 @@ const (
 // asFrames returns packets as the frames that a client sends.
 func asFrames(packets []string) []byte {
 	var b bytes.Buffer
-	for _, p := range packets { // a Buffer takes everything
+	for _, p := range packets { // writing to a Buffer does not fail
 		switch data, isBinary := strings.CutPrefix(p, binaryPrefix); {
 		case p == closeFrame:
 			_ = wsutil.WriteClientMessage(&b, ws.OpClose, nil)
@@ -110,7 +110,7 @@ func TestEventsBeforeLeaving(t *testing.T) {
 						}
 					})
 				}) {
-					return // what the next one sees would be mixed up
+					return // the next case would see the events of this one
 				}
 				if end != closeFrame && !t.Run("polling "+format+" "+name, func(t *testing.T) {
 					p := connectPoller(t, url)

@@ -8,7 +8,7 @@ import (
 	"github.com/myriad-rt/myriad/socketio/parser"
 )
 
-// hold keeps the namespace while a socket comes, is there or goes.
+// hold keeps the namespace from being dropped while a socket connects, is connected or disconnects.
 func (n *space) hold() bool { return n.entry.Hold() }
 
 // release undoes hold.

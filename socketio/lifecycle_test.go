@@ -21,8 +21,8 @@ import (
 	"github.com/myriad-rt/myriad/socketio"
 )
 
-// TestConnectIsOnePiece broadcasts to a room as soon as a client knows that it is connected. The handler
-// that puts it there has not necessarily returned when it has told the client something.
+// TestConnectIsOnePiece broadcasts to a room as soon as a client knows that it is connected. The handler that adds
+// it to the room may still be running after it has sent the client an event.
 func TestConnectIsOnePiece(t *testing.T) {
 	inEachMode(t, socketio.Options{}, func(s *socketio.Server) {
 		s.OnConnect(func(so *socketio.Socket) {
@@ -43,7 +43,7 @@ func TestConnectIsOnePiece(t *testing.T) {
 			p.want(`42["hello"]`, `42["news"]`)
 			p.conn.Close()
 		}
-		// A handler that asks the client gets an answer.
+		// A handler that waits for an acknowledgement of its client gets it.
 		p := connect(t, url, "/asks,")
 		question := p.read()
 		p.send("43" + question[2:strings.Index(question, "[")] + "[]")
@@ -51,7 +51,7 @@ func TestConnectIsOnePiece(t *testing.T) {
 	})
 }
 
-// TestSlowConnectHandler connects to a namespace whose handler waits, which does not keep the client waiting.
+// TestSlowConnectHandler connects to a namespace whose handler waits. The client does not wait for it.
 func TestSlowConnectHandler(t *testing.T) {
 	gate := make(chan struct{})
 	inEachMode(t, socketio.Options{}, func(s *socketio.Server) {
@@ -285,7 +285,7 @@ func TestCloseAnswersPolls(t *testing.T) {
 	}
 }
 
-// A session has ended when its socket is admitted, but the socket has not been told yet.
+// When its socket is admitted, the session has ended, but the socket has not been notified yet.
 func TestNoConnectionAfterTheEnd(t *testing.T) {
 	middleware, ended, connected := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	server := newServer(t, &socketio.Options{Hooks: &socketio.Hooks{Close: func(*socketio.Session, engineio.CloseReason, error) {
@@ -310,7 +310,7 @@ func TestNoConnectionAfterTheEnd(t *testing.T) {
 	eventually(t, "the session is gone", func() bool { return server.Engine().ClientsCount() == 0 })
 }
 
-// Connections come while the server closes: each is served, refused or cut.
+// Clients connect while the server closes: each connection is served, refused or cut.
 func TestCloseWhileConnectionsCome(t *testing.T) {
 	for range 20 {
 		server := newServer(t, nil)
@@ -350,7 +350,7 @@ func TestCloseWhileConnectionsCome(t *testing.T) {
 	}
 }
 
-// A client that writes to a socket which Shutdown has just disconnected breaks no rule that it could know of.
+// A client may still send packets to a socket that Shutdown has just disconnected. That is not an error of the client.
 func TestEventDuringShutdown(t *testing.T) {
 	s := newServer(t, nil)
 	reasons := make(chan socketio.DisconnectReason, 1)

@@ -31,7 +31,7 @@ func wantNames(t *testing.T, c *client, want ...string) {
 	}
 }
 
-// within fails the test if f takes so long that it must be waiting for something that does not happen.
+// within fails the test if f does not return, because it waits for something that does not happen.
 func within(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -46,8 +46,8 @@ func within(t *testing.T, f func()) {
 	}
 }
 
-// TestFunctionsEmit has functions of the application emit to all that are called because of something that is sent: hooks of
-// the session, with CONNECT and with an event, its end for being too slow, and OnAnyOutgoing.
+// TestFunctionsEmit broadcasts from each function of the application that is called during a send: the hooks of a session, with
+// CONNECT and with an event, its end because it is too slow, and OnAnyOutgoing.
 func TestFunctionsEmit(t *testing.T) {
 	for _, recovery := range []*Recovery{nil, new(Recovery)} {
 		t.Run(fmt.Sprint("recovery ", recovery != nil), func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestFunctionsEmit(t *testing.T) {
 	}
 }
 
-// TestOrderWhileAnotherSends has a hook hold up the goroutine that sends a client something with an offset. Meanwhile another
-// one emits, acknowledges, and disconnects the client, and does not wait for the hook. The client gets it all, in order.
+// TestOrderWhileAnotherSends blocks, in a hook, the goroutine that sends a client a packet with an offset. Another goroutine
+// emits, acknowledges, and disconnects the client without waiting for the hook. The client gets everything in order.
 func TestOrderWhileAnotherSends(t *testing.T) {
 	server, _ := quietServer(t, Options{Recovery: new(Recovery)})
 	n := server.root
@@ -135,7 +135,7 @@ func TestOrderWhileAnotherSends(t *testing.T) {
 	}
 }
 
-// TestGoexitWhileSending has a listener end its goroutine: what is behind it in the line is sent all the same.
+// TestGoexitWhileSending calls runtime.Goexit in a listener. The packets behind it in the line are still sent.
 func TestGoexitWhileSending(t *testing.T) {
 	server, _ := quietServer(t, Options{Recovery: new(Recovery)})
 	c := open(t, server)

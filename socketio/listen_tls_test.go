@@ -52,7 +52,7 @@ func pool(c tls.Certificate) *x509.CertPool {
 	return p
 }
 
-// The own listener asks clients for certificates, and has one for each of its names.
+// The own listener requests certificates from clients and presents a certificate for each of its names.
 func TestClientCertificates(t *testing.T) {
 	first, second, client, stranger := certify(t, "first.example"), certify(t, "second.example"), certify(t, "client"), certify(t, "client")
 	seen := make(chan string, 10)
@@ -150,7 +150,7 @@ func (l *log) has(text string) func() bool {
 	}
 }
 
-// What net/http has to say about a connection goes to Options.Logger.
+// Errors that net/http reports about a connection go to Options.Logger.
 func TestLoggerOfNetHTTP(t *testing.T) {
 	var l log
 	server := newServer(t, &socketio.Options{

@@ -220,8 +220,8 @@ func TestRoomNames(t *testing.T) {
 	}
 }
 
-// Functions that decide about namespaces, and middleware, run on goroutines of their own: what panics there ends its client,
-// not the process.
+// Functions of dynamic namespaces, and middleware, run on separate goroutines. A panic there disconnects the client and does
+// not end the process.
 func TestPanicsOutsideTheQueue(t *testing.T) {
 	s := newServer(t, &socketio.Options{DropEmptyNamespaces: true})
 	s.OfFunc(func(name string, _ socketio.Value) (bool, error) {
@@ -260,7 +260,7 @@ func TestPanicsOutsideTheQueue(t *testing.T) {
 	connect(t, url, "/new,")
 }
 
-// Handlers for room events, and those for what is sent, run on the goroutine of whoever is the cause.
+// OnRoomEvent and OnAnyOutgoing handlers run on the goroutine that causes the event.
 func TestPanicsOfObservers(t *testing.T) {
 	s := newServer(t, &socketio.Options{Recovery: new(socketio.Recovery)})
 	s.OnRoomEvent(func(adapter.RoomEvent) { panic("for the test") })
@@ -299,7 +299,7 @@ func TestPanicsOfObservers(t *testing.T) {
 	}
 }
 
-// A namespace is complete before anybody is in it, also when two clients ask for it at once.
+// A namespace is complete before a client joins it, even if two clients request it at once.
 func TestNewNamespaceIsComplete(t *testing.T) {
 	s := newServer(t, nil)
 	s.OfPattern(regexp.MustCompile(`^/d$`))
@@ -324,7 +324,7 @@ func TestNewNamespaceIsComplete(t *testing.T) {
 	}
 }
 
-// Namespaces about which functions are deciding count, too: each takes a goroutine.
+// Namespaces that are still being decided about count, too, because each takes a goroutine.
 func TestManyUndecidedNamespaces(t *testing.T) {
 	s := newServer(t, &socketio.Options{MaxNamespaces: 2, DropEmptyNamespaces: true})
 	gate := make(chan bool)

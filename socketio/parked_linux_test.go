@@ -41,7 +41,7 @@ func TestParkedPollsAreSmall(t *testing.T) {
 	eventually(t, "those who have left are noticed", func() bool { return len(server.Sockets()) <= 1+clients-clients/2 })
 }
 
-// A WebSocket on a connection that net/http has read, because there is middleware, is on an event loop as well.
+// With middleware net/http reads the handshake. The WebSocket still runs on an event loop.
 func TestWebSocketsBehindMiddlewareTakeNoGoroutines(t *testing.T) {
 	const clients = 50
 	server := newServer(t, nil)

@@ -29,12 +29,12 @@ func manyEvents() (packets []string) {
 	return packets
 }
 
-// closeWrite ends the stream of p. Other than Close, it has the server receive all that was sent, even if p has not read all that
-// the server sent.
+// closeWrite ends the stream of p. Unlike Close, it lets the server receive everything that was sent, even if p has not read
+// everything from the server.
 func (p *peer) closeWrite() {
 	conn := p.conn
 	if secure, ok := conn.(*tls.Conn); ok {
-		if err := secure.CloseWrite(); err != nil { // which ends what is encrypted
+		if err := secure.CloseWrite(); err != nil { // ends the TLS stream
 			p.t.Error(err)
 		}
 		conn = secure.NetConn()
@@ -44,8 +44,8 @@ func (p *peer) closeWrite() {
 	}
 }
 
-// TestLeaveWhilePaused has a client send more than may wait, so that it is not read any more, and then leave, while its
-// handler waits for it. What it has sent is handled, and nothing of it is left.
+// TestLeaveWhilePaused uses a client that sends more than the server queues, so that reading pauses, and then leaves while its
+// handler waits for it. All its events are handled, and nothing of it is left.
 func TestLeaveWhilePaused(t *testing.T) {
 	waits := map[string]func(*socketio.Socket) error{
 		"acknowledgement": func(s *socketio.Socket) error {
@@ -59,7 +59,7 @@ func TestLeaveWhilePaused(t *testing.T) {
 	}
 	leave := map[string]func(p *peer){
 		"close": (*peer).closeWrite,
-		"close frame": func(p *peer) { // an answer to which is not to be had while the connection is not read
+		"close frame": func(p *peer) { // without an answer, because the connection is not read
 			if err := wsutil.WriteClientMessage(p.conn, ws.OpClose, nil); err != nil {
 				p.t.Error(err)
 			}
@@ -98,7 +98,7 @@ func TestLeaveWhilePaused(t *testing.T) {
 				p := connectPoller(t, url)
 				p.post(`42["` + wait + `"]`)
 				received.Store(0)
-				// The server does not answer before there is room. The client gives up.
+				// The server does not respond before it has room. The client gives up.
 				ctx, cancel := context.WithCancel(t.Context())
 				given := make(chan struct{})
 				go func() {
@@ -125,8 +125,8 @@ func TestLeaveWhilePaused(t *testing.T) {
 	})
 }
 
-// TestAckBehindUpload asks a client for an acknowledgement when more waits than may, so that it is not read. It is read
-// again, and the answer, which stands behind all that, arrives.
+// TestAckBehindUpload requests an acknowledgement from a client after reading has paused. Reading resumes, and the
+// acknowledgement behind the upload arrives.
 func TestAckBehindUpload(t *testing.T) {
 	events := manyEvents()
 	ask := map[string]func(*socketio.Socket) (socketio.Args, error){

@@ -38,7 +38,7 @@ var modes = []struct {
 	{name: "TLS", epoll: true, tls: true},
 }
 
-// inEachMode runs test with a server that setUp has prepared, reached in each way.
+// inEachMode runs test in each mode of serving, with a server prepared by setUp.
 func inEachMode(t *testing.T, opts socketio.Options, setUp func(*socketio.Server), test func(*testing.T, *socketio.Server, string)) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
@@ -62,8 +62,8 @@ func inEachMode(t *testing.T, opts socketio.Options, setUp func(*socketio.Server
 	}
 }
 
-// newServer returns a server that is closed at the end of the test. It does not give
-// up what a busy machine delays.
+// newServer returns a server that is closed at the end of the test. Its time limits tolerate
+// a busy machine.
 func newServer(t *testing.T, o *socketio.Options) *socketio.Server {
 	t.Helper()
 	if o == nil {
@@ -115,7 +115,7 @@ type peer struct {
 	rw   io.ReadWriter
 }
 
-// serveInMemory returns the URL of the server, and what dials it.
+// serveInMemory returns the URL of the server and a function that dials it.
 func serveInMemory(t *testing.T, server *socketio.Server) (string, ws.Dialer) {
 	l := pipenet.Listen()
 	h := &http.Server{Handler: server}
@@ -170,7 +170,7 @@ func (p *peer) join(namespace string) {
 	}
 }
 
-// send writes text messages, each in one piece: read may answer a heartbeat meanwhile.
+// send writes text messages, each in one write, because read may answer a heartbeat at the same time.
 func (p *peer) send(texts ...string) {
 	p.t.Helper()
 	for _, text := range texts {
@@ -184,7 +184,7 @@ func (p *peer) send(texts ...string) {
 func frames(texts ...string) []byte {
 	var b bytes.Buffer
 	for _, text := range texts {
-		_ = wsutil.WriteClientText(&b, []byte(text)) // a Buffer takes everything
+		_ = wsutil.WriteClientText(&b, []byte(text)) // writing to a Buffer does not fail
 	}
 	return b.Bytes()
 }

@@ -51,7 +51,7 @@ func (p *poller) get() []string {
 	return strings.Split(body, "\x1e")
 }
 
-// read fetches packets until there are some that are no heartbeats, which it answers.
+// read fetches packets until some are not heartbeats. It answers heartbeats.
 func (p *poller) read() []string {
 	p.t.Helper()
 	for {

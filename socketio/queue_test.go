@@ -67,7 +67,7 @@ func open(t *testing.T, s *Server) (c *client) {
 	return c
 }
 
-// sent returns the packets that the client has not fetched.
+// sent returns the packets that the client has not fetched yet.
 func (c *client) sent() (texts []string) {
 	for _, p := range c.session.SendBuffer() {
 		if p.Type == packet.Message {

@@ -25,7 +25,7 @@ import (
 
 var withPID = regexp.MustCompile(`^40\{"sid":"([^"]+)","pid":"([^"]+)"\}$`)
 
-// TestRecoveryUnsupported asks for recovery with an adapter that is not able to.
+// TestRecoveryUnsupported requests recovery with an adapter that does not support it.
 func TestRecoveryUnsupported(t *testing.T) {
 	var log bytes.Buffer
 	s := newServer(t, &socketio.Options{
@@ -46,7 +46,7 @@ func TestRecoveryUnsupported(t *testing.T) {
 	p.want(`42["x"]`)
 }
 
-// slowRestore is an adapter that broadcasts as soon as a session has been resumed, and says so only when it is told to.
+// slowRestore is an adapter that broadcasts as soon as a session has been resumed, and returns from that only when told to.
 type slowRestore struct {
 	adapter.Adapter
 	hold <-chan struct{}
@@ -66,8 +66,8 @@ func (a slowRestore) RestoreSession(ctx context.Context, pid, offset string) (*a
 	return r, err
 }
 
-// TestRecoveredClientIsQuick sends an event as soon as the client hears that its session has been resumed, which may be long
-// before the server has finished with that. The handlers for the connection come first.
+// TestRecoveredClientIsQuick sends an event as soon as the client learns that its session has been resumed, which may be long
+// before the server has finished resuming it. The connection handlers are called first.
 func TestRecoveredClientIsQuick(t *testing.T) {
 	hold := make(chan struct{})
 	release := sync.OnceFunc(func() { close(hold) })
@@ -204,8 +204,8 @@ func TestRecoveryElsewhere(t *testing.T) {
 	}
 }
 
-// TestEmitWhileAway emits to a socket whose client has lost its connection: the event is kept, and the client gets it when it
-// resumes its session. Events that are not kept, and sockets that cannot be resumed, fail.
+// TestEmitWhileAway emits to a socket whose client has lost its connection. The event is kept, and the client gets it when it
+// resumes its session. Emit fails for events that are not kept, and for sockets that cannot be resumed.
 func TestEmitWhileAway(t *testing.T) {
 	s := newServer(t, &socketio.Options{Recovery: new(socketio.Recovery)})
 	s.OnDisconnecting(func(so *socketio.Socket, _ socketio.DisconnectReason) { _ = so.Emit("going") })

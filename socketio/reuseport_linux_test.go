@@ -14,9 +14,9 @@ import (
 	"github.com/myriad-rt/myriad/socketio"
 )
 
-// TestReusePort has two servers share a port, of which each gets connections, and a third that is not to share it.
+// TestReusePort starts two servers that share a port and both get connections, and a third one, which must not share it.
 func TestReusePort(t *testing.T) {
-	held, err := reuseport.Listen(t.Context(), "127.0.0.1:0", true) // so that nobody else gets the port
+	held, err := reuseport.Listen(t.Context(), "127.0.0.1:0", true) // keeps other programs from getting the port
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestReusePort(t *testing.T) {
 	if err := newServer(t, nil).ListenAndServe(addr); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a server that does not share the port: %v", err)
 	}
-	// Nobody accepts what the kernel gives to the first listener.
+	// Connections that the kernel assigns to the first listener are not accepted.
 	eventually(t, "both listen", func() bool {
 		table, err := os.ReadFile("/proc/net/tcp")
 		listening := fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", held.Addr().(*net.TCPAddr).Port)

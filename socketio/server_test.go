@@ -66,7 +66,7 @@ func TestEvents(t *testing.T) {
 func TestEmitWithAck(t *testing.T) {
 	answers := make(chan string, 1)
 	inEachMode(t, socketio.Options{}, func(s *socketio.Server) {
-		// The handler waits for its own client, whose answer comes over the connection that it is called for.
+		// The handler waits for its own client, whose answer arrives on the same connection.
 		s.On("ask", func(e *socketio.Event) {
 			args, err := e.Socket().EmitWithAck(t.Context(), "question", 1)
 			answers <- fmt.Sprintf("%s %v", args.Data, err)
@@ -126,7 +126,7 @@ func TestBlockedHandler(t *testing.T) {
 		p.send(`420["echo","x"]`)
 		p.want(`430["x"]`)
 		if t.Name() == "TestBlockedHandler/TLS" {
-			open() // the last mode: those that wait get on, in order
+			open() // the last mode: the waiting calls continue, in order
 			for _, p := range waiting {
 				p.want(`431["after"]`)
 			}

@@ -33,7 +33,7 @@ func FuzzSplitNamespace(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !strings.HasPrefix(name, "/") {
-			return // the parser has seen to that
+			return // rejected by the parser
 		}
 		path, data, err := splitNamespace(name, &parser.Packet{Type: parser.Connect})
 		if err == nil && !strings.HasPrefix(path, "/") {

@@ -19,7 +19,7 @@ func inEachModeRecovering(t *testing.T, setUp func(*socketio.Server), test func(
 	}
 }
 
-// TestVolatileFromMany has 20 clients whose events are broadcast, and one that listens to them.
+// TestVolatileFromMany broadcasts the events of 20 clients to one that only listens.
 func TestVolatileFromMany(t *testing.T) {
 	const senders, each, interval = 20, 100, 5 * time.Millisecond
 	inEachModeRecovering(t, func(s *socketio.Server) {
@@ -147,7 +147,7 @@ func TestVolatileOften(t *testing.T) {
 		p.read()
 		arrived.Store(false)
 		p.send(`42["stay"]`)
-		for range 3 { // the first of the turn, and others when that has ended
+		for range 3 { // the first one in its turn, the others after the turn has ended
 			if got := p.read(); !strings.HasPrefix(got, `42["tick"`) {
 				t.Fatalf("got %q", got)
 			}
@@ -158,8 +158,8 @@ func TestVolatileOften(t *testing.T) {
 	})
 }
 
-// TestVolatileForOneThatDoesNotRead floods a client that does not read: it stays connected, because nothing waits for it
-// but what the kernel has taken.
+// TestVolatileForOneThatDoesNotRead floods a client that does not read. It stays connected, because nothing is queued for it
+// outside of the kernel.
 func TestVolatileForOneThatDoesNotRead(t *testing.T) {
 	const count, size, most = 20_000, 2_000, 32 << 20
 	inEachMode(t, socketio.Options{MaxQueuedBytes: 64 << 10}, func(*socketio.Server) {}, func(t *testing.T, s *socketio.Server, url string) {
@@ -208,7 +208,7 @@ func TestVolatileOverPolling(t *testing.T) {
 	})
 }
 
-// TestMaxQueuedBytesTotal has two clients that do not poll. Only the one with more bytes waiting is dropped.
+// TestMaxQueuedBytesTotal uses two clients that do not poll. Only the one with the longer queue is disconnected.
 func TestMaxQueuedBytesTotal(t *testing.T) {
 	inEachMode(t, socketio.Options{MaxQueuedBytesTotal: 1 << 20}, func(*socketio.Server) {}, func(t *testing.T, s *socketio.Server, url string) {
 		connectPoller(t, url)

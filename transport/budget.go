@@ -73,8 +73,8 @@ func (b *Budget) wake() {
 	}
 }
 
-// fruitless is the time after which queues are looked for again if none was found. What exceeds the limit is then
-// about to be sent, or belongs to connections that are only just being made.
+// fruitless is the delay before queues are searched again if none was found. The bytes above the limit are then
+// about to be sent, or belong to connections that are still being set up.
 const fruitless = 10 * time.Millisecond
 
 // shed sheds the longest queues until a part of the limit is free again, so that it need not run for each message.

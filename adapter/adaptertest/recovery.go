@@ -207,7 +207,7 @@ func (n *Node) resume(t *testing.T, pid, offset string) (*resumed, error) {
 	return r, err
 }
 
-// restore returns what node i finds.
+// restore resumes a session on node i.
 func (c *cluster) restore(t *testing.T, i int, pid, offset string) *resumed {
 	t.Helper()
 	r, err := c.nodes[i].resume(t, pid, offset)

@@ -31,7 +31,7 @@ func testRecoveryTraffic(t *testing.T, c *cluster) {
 				default:
 				}
 				if counts[i] > int(seen[i].Load())+ahead {
-					time.Sleep(time.Millisecond) // or the client falls behind what is kept
+					time.Sleep(time.Millisecond) // do not let the client fall behind the packets that are kept
 					continue
 				}
 				broadcast(t, n, fmt.Sprintf("%d-%d", i, counts[i]), adapter.Options{})
@@ -151,7 +151,7 @@ func testRecoveryNestedEmits(t *testing.T, c *cluster) {
 	}
 	pid, offset := c.lose(t, b, nil)
 	a.Take()
-	n.OnRoomEvent = func(e adapter.RoomEvent) { // set while nobody joins
+	n.OnRoomEvent = func(e adapter.RoomEvent) { // no socket joins a room at this moment
 		if e.Kind == adapter.RoomJoined {
 			broadcast(t, n, "joined", adapter.Options{})
 		}
@@ -178,7 +178,8 @@ func (s *Socket) awaitNames(t *testing.T, want ...string) {
 	})
 }
 
-// testRecoveryMissedAtOnce broadcasts while a client is sent what it has missed, which may be much: nobody waits for that.
+// testRecoveryMissedAtOnce broadcasts while a client is sent the packets that it has missed. There may be many, so
+// broadcasts do not wait for them.
 func testRecoveryMissedAtOnce(t *testing.T, c *cluster) {
 	n := c.nodes[0]
 	witness := c.connect(0, "witness")

@@ -37,7 +37,7 @@ func connect(t testing.TB, url string, more ...natsgo.Option) *natsgo.Conn {
 	t.Cleanup(func() {
 		conn.Close()
 		// If a server stops before it has greeted a reconnecting client, the client drops the connection without closing it. The
-		// garbage collector closes it.
+		// garbage collector closes it later.
 		runtime.GC()
 	})
 	return conn

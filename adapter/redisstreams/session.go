@@ -152,7 +152,7 @@ func (b *backend) takeSession(ctx context.Context, pid string, seen position) (*
 	}
 	s, err := decodeSession(get.Val())
 	if err == nil && s.PID != pid {
-		err = fmt.Errorf("%w: a session under the key of another", adapter.ErrMalformed)
+		err = fmt.Errorf("%w: key of another session", adapter.ErrMalformed)
 	}
 	return s, err
 }

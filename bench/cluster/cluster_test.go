@@ -43,7 +43,7 @@ func TestDocument(t *testing.T) {
 		r.add(size, figure{"lost 16", "redis-benchmark"}, float64(size/(16<<10)))
 	}
 	text := r.document("a machine", 0.1, 1, 10)
-	if strings.Contains(text, "NaN") || strings.Count(text, "| 1.00 | 0.25 | 0.50 | reached |") != len(sizes) || strings.Count(text, nobody) != 2 {
+	if strings.Contains(text, "NaN") || strings.Count(text, "| 1.00 | 0.25 | 0.50 | reached |") != len(sizes) || strings.Count(text, unheard) != 2 {
 		t.Error(text)
 	}
 	if text := r.document("a machine", 20, 1, 10); strings.Contains(text, "| reached") || !strings.Contains(text, "other work") {
@@ -84,7 +84,7 @@ func TestOnceForAllNodes(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for _, io := range nodes { // until all have subscribed
+	for _, io := range nodes { // wait until all nodes have subscribed
 		for n := 0; n < len(nodes); {
 			sockets, err := io.FetchSockets(ctx)
 			if n = len(sockets); ctx.Err() != nil {

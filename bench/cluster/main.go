@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command cluster measures what nodes of a cluster cost on one Redis, those of Go beside those of Node.js with the official
-// adapter: CPU per broadcast published and received, and broadcasts per second beside what redis-benchmark publishes. README.md
-// of the folder above says how.
+// Command cluster compares Go nodes with Node.js nodes that use the official adapter, over one Redis server. It measures
+// CPU per broadcast published and received, and broadcasts per second, which it compares with redis-benchmark. The
+// README.md of the parent directory describes the method.
 package main
 
 import (

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	burst       = 250 // broadcasts that a client asks for at a time
-	publishers  = 4   // clients that ask
+	burst       = 250 // broadcasts per request of a client
+	publishers  = 4   // clients that request broadcasts
 	patience    = 60 * time.Second
 	room        = "far"
 	emptyRoom   = "nobody"
@@ -41,7 +41,7 @@ func (b *bench) measure(r results, size int) error {
 	return nil
 }
 
-// publishing measures what a broadcast costs the node that publishes it, which has no socket in the room.
+// publishing measures the cost of a broadcast on the publishing node, which has no socket in the room.
 func (b *bench) publishing(r results, k kind, size int) error {
 	c, err := b.startCluster(k, 0, goNode, otherCore())
 	if err != nil {
@@ -75,7 +75,7 @@ func (b *bench) publishing(r results, k kind, size int) error {
 	return nil
 }
 
-// receiving measures what a broadcast of another node costs a node with one socket in the room, and with none.
+// receiving measures the cost of another node's broadcast on a node with one socket in the room, and with none.
 func (b *bench) receiving(r results, k kind, size int) error {
 	c, err := b.startCluster(goNode, otherCore(), k, 0)
 	if err != nil {
@@ -102,9 +102,9 @@ func (b *bench) receiving(r results, k kind, size int) error {
 	return nil
 }
 
-// throughput measures how many broadcasts a second a Go node publishes when Redis has a core of its own, and how many messages of
-// that size redis-benchmark does, and a program that does nothing else. In each case one connection has subscribed, but what
-// redis-benchmark publishes may be more than Redis keeps for that: then it is given up, which is counted.
+// throughput measures how many broadcasts per second a Go node publishes while Redis has a core to itself. It also measures
+// redis-benchmark and a program that only publishes, with messages of the same size. In each case there is one subscriber.
+// redis-benchmark may publish more than Redis buffers for it; Redis then disconnects the subscriber, and the run is counted.
 func (b *bench) throughput(r results, size int) error {
 	if err := pinSelf(0); err != nil {
 		return err
@@ -162,11 +162,11 @@ func (b *bench) nodeRate(r results, size int) (length int, err error) {
 	return length, nil
 }
 
-// subscriber is a connection that has subscribed as nodes do, and drops what comes.
+// subscriber is a connection that subscribes like a node and discards all messages.
 type subscriber struct {
 	conn    net.Conn
 	channel string // to publish on
-	frame   int64  // bytes that come for a message
+	frame   int64  // bytes received per message
 	bytes   atomic.Int64
 	lost    bool // Redis has closed the connection
 	ended   chan struct{}
@@ -206,7 +206,7 @@ func (s *subscriber) read() {
 
 // close closes the connection, after which lost is set.
 func (s *subscriber) close() error {
-	// What Redis has sent before it closed the connection is to be read first.
+	// First read everything that Redis sent before it closed the connection.
 	for before := int64(-1); before != s.bytes.Load(); {
 		before = s.bytes.Load()
 		select {
@@ -228,8 +228,8 @@ const (
 	batchSize  = 256
 )
 
-// bareRate returns how many messages of this length are published in a second by a connection that writes the same bytes again and
-// again, as much at a time as a node does, while another one drops what it receives.
+// bareRate returns how many messages of this length per second a connection publishes that writes the same bytes again and
+// again, in batches of the same size as a node's, while a subscriber discards them.
 func (b *bench) bareRate(length int) (float64, error) {
 	s, err := b.subscribe(length)
 	if err != nil {
@@ -255,7 +255,7 @@ func (b *bench) bareRate(length int) (float64, error) {
 		if _, err := io.ReadFull(conn, answers); err != nil {
 			return 0, err
 		}
-		// Redis would give up a connection for which too much waits.
+		// Redis closes a connection if too many bytes wait for it.
 		for int64(n)*s.frame-s.bytes.Load() > maxBytes {
 			select {
 			case <-s.ended:
@@ -267,7 +267,7 @@ func (b *bench) bareRate(length int) (float64, error) {
 	return float64(n) / time.Since(start).Seconds(), nil
 }
 
-// messageLength returns how many bytes Redis is given for a broadcast of this size.
+// messageLength returns the length of the message that is published for a broadcast of this size, in bytes.
 func (b *bench) messageLength(p *publisher, size int) (int, error) {
 	conn, err := net.Dial("tcp", b.redis.addr)
 	if err != nil {
@@ -281,7 +281,7 @@ func (b *bench) messageLength(p *publisher, size int) (int, error) {
 		return 0, err
 	}
 	lines := bufio.NewScanner(conn)
-	// What confirms the subscription has six lines, the first being *3.
+	// The confirmation of the subscription has six lines. The first is *3.
 	for range 6 {
 		lines.Scan()
 	}
@@ -299,7 +299,7 @@ func (b *bench) messageLength(p *publisher, size int) (int, error) {
 	return length, nil
 }
 
-// cluster is two nodes, and the clients that the benchmark has on each.
+// cluster is two nodes and the clients of the benchmark on each.
 type cluster struct {
 	from, to *process
 	p        *publisher
@@ -332,8 +332,8 @@ func (b *bench) startCluster(from kind, fromCore int, to kind, toCore int) (_ *c
 	return c, c.await()
 }
 
-// await broadcasts until the receiver hears it: subscribing takes a moment. Each time it is another broadcast: one that is only
-// late comes before the one that is waited for.
+// await broadcasts until the receiver gets a broadcast, because subscribing takes a moment. Each broadcast is different, so that
+// one that is merely late is not mistaken for the next.
 func (c *cluster) await() error {
 	c.r.deaf = true
 	defer func() { c.r.deaf = false }()
@@ -353,7 +353,7 @@ func (c *cluster) await() error {
 	return errors.New("the nodes do not hear each other")
 }
 
-// stop ends the clients first, for which a node would wait.
+// stop stops the clients first, because a node waits for them.
 func (c *cluster) stop() {
 	if c.p != nil {
 		_ = c.p.loop.Close() // only descriptors
@@ -368,11 +368,11 @@ func (c *cluster) stop() {
 	}
 }
 
-// maxBytes bounds what is under way: Redis gives up a subscriber for which more than 32 MB wait.
+// maxBytes bounds the bytes in flight: Redis disconnects a subscriber if more than 32 MB wait for it.
 const maxBytes = 4 << 20
 
-// broadcast has n broadcasts published, and returns when the receiver has had all, and nothing else. To the empty room, it is
-// told the end by a broadcast to the other.
+// broadcast has n broadcasts published and returns when the receiver has got all of them, and nothing else. If the room is
+// empty, a broadcast to the other room marks the end.
 func (c *cluster) broadcast(n, size int, to string) error {
 	for left := n; left > 0; {
 		part := min(left, max(1, maxBytes/(size+256)))
@@ -400,13 +400,13 @@ const tagLength = 16
 
 func payload(size int) string { return strings.Repeat("0123456789abcdef", (size+15)/16)[:size] }
 
-// publisher is clients that have a node publish.
+// publisher is the clients that tell a node to publish.
 type publisher struct {
 	loop    *gen.Loop
 	to      string
 	data    string
-	left    int // broadcasts that have not been asked for
-	waiting int // answers to come
+	left    int // broadcasts not yet requested
+	waiting int // outstanding answers
 }
 
 func newPublisher(addr string) (*publisher, error) {
@@ -418,7 +418,7 @@ func newPublisher(addr string) (*publisher, error) {
 	return p, p.loop.Connect(publishers, patience)
 }
 
-// publish has n broadcasts published and returns when the node says that Redis has taken them.
+// publish has n broadcasts published and returns when the node reports that Redis has accepted them.
 func (p *publisher) publish(n, size int, to string) error {
 	p.left, p.to, p.data = n, to, payload(size)
 	for _, c := range p.loop.Clients {
@@ -427,7 +427,7 @@ func (p *publisher) publish(n, size int, to string) error {
 	return p.loop.Until(patience, func() bool { return p.waiting == 0 })
 }
 
-// next asks for some broadcasts, unless all have been asked for.
+// next requests the next burst of broadcasts, if any are left.
 func (p *publisher) next(c *gen.Conn) {
 	count := min(p.left, burst)
 	if count == 0 {
@@ -470,13 +470,13 @@ func newReceiver(addr string) (*receiver, error) {
 	return r, r.loop.Until(patience, func() bool { return r.joined })
 }
 
-// expect says what will come.
+// expect sets the broadcasts to expect.
 func (r *receiver) expect(size, n int) {
 	r.want = fmt.Appendf(nil, `42["msg",%q]`, payload(size))
 	r.count, r.due = 0, n
 }
 
-// wait returns when that has come.
+// wait returns when the expected broadcasts have been received.
 func (r *receiver) wait() error {
 	if err := r.loop.Until(patience, func() bool { return r.count >= r.due }); err != nil {
 		return fmt.Errorf("%d of %d broadcasts have come: %w", r.count, r.due, err)

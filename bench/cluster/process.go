@@ -37,7 +37,7 @@ type process struct {
 	ended  chan error
 }
 
-// kind is what a node is written in, or what else publishes.
+// kind is the implementation of a node, or another program that publishes.
 type kind string
 
 const (
@@ -46,7 +46,7 @@ const (
 	bare     kind = "bare connections"
 )
 
-// otherCore is the core that does not run what is measured.
+// otherCore is the core that does not run the measured program.
 func otherCore() int { return min(1, runtime.NumCPU()-1) }
 
 // pinned returns a command that runs on one core.
@@ -84,7 +84,7 @@ func (b *bench) startNode(k kind, core int) (*process, error) {
 	return start(b.pinned(core, program, args...))
 }
 
-// start starts a program and waits until it says where it listens.
+// start starts a program and waits until it prints its address.
 func start(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, ended: make(chan error, 1)}
 	out, err := cmd.StdoutPipe()
@@ -118,7 +118,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 
 // stop ends the program.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have exited
 	select {
 	case <-p.ended:
 	case <-time.After(stopTimeout):
@@ -129,7 +129,7 @@ func (p *process) stop() {
 
 func (p *process) cpu() (time.Duration, error) { return proc.CPU(p.cmd.Process.Pid) }
 
-// Redis gets one of these ports, which neither the system gives to whoever asks for any one, nor package daemon.
+// Redis listens on one of these ports. Neither the system nor package daemon assigns them to other programs.
 const (
 	firstPort = 30_000
 	ports     = 2_000
@@ -170,7 +170,7 @@ func (b *bench) startRedis() error {
 	}
 }
 
-// ask has Redis carry out a command without arguments that need quoting, and returns the answer as it comes.
+// ask sends Redis a command, whose arguments must not need quoting, and returns the raw answer.
 func (b *bench) ask(command string) (string, error) {
 	conn, err := net.Dial("tcp", b.redis.addr)
 	if err != nil {
@@ -184,7 +184,7 @@ func (b *bench) ask(command string) (string, error) {
 	return string(answer), err
 }
 
-// published returns how many PUBLISH commands Redis has had.
+// published returns the number of PUBLISH commands that Redis has received.
 func (b *bench) published() (int, error) {
 	answer, err := b.ask("INFO commandstats")
 	if err != nil {

@@ -17,7 +17,7 @@ type figure struct {
 	on   kind
 }
 
-// results are what each run gave, by the size of the payload.
+// results holds the result of each run, by the size of the payload.
 type results map[int]map[figure][]float64
 
 func (r results) add(size int, f figure, v float64) {
@@ -47,13 +47,13 @@ func (r results) last(size int) string {
 	return strings.Join(s, ", ")
 }
 
-// nobody marks a figure without a subscriber.
-const nobody = `\*`
+// unheard marks a figure without a subscriber.
+const unheard = `\*`
 
-// mark returns nobody if a figure says that a subscriber was lost in most runs.
+// mark returns unheard if the subscriber was disconnected in most runs.
 func (r results) mark(size int, what string) string {
 	if r.median(size, what, "redis-benchmark") > 0 {
-		return nobody
+		return unheard
 	}
 	return ""
 }
@@ -64,13 +64,13 @@ const busy = 1.5
 // document returns the text of CLUSTER.md.
 func (r results) document(machine string, load float64, repeats, messages int) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "# Cluster\n\nWritten by `make bench-cluster`: what nodes need of the processor when they talk over one Redis, those of Go with `adapter/redis`, those of "+
-		"Node.js with `@socket.io/redis-adapter`. [README.md](README.md#cluster) says how it is measured.\n\n"+
+	fmt.Fprintf(&s, "# Cluster\n\nWritten by `make bench-cluster`: the CPU time of nodes that are connected by one Redis server, Go nodes with "+
+		"`adapter/redis` and Node.js nodes with `@socket.io/redis-adapter`. [README.md](README.md#cluster) describes the method.\n\n"+
 		"- %s; load average before: %.1f\n- medians of %d runs with %s broadcasts each; %s; %s\n\n",
 		machine, load, repeats, thousands(float64(messages)), strings.Replace(runtime.Version(), "go", "Go ", 1), time.Now().UTC().Format(time.DateOnly))
 	s.WriteString("| CPU per broadcast, µs | payload | Node.js | Go | Node.js ÷ Go |\n|---|--:|--:|--:|--:|\n")
 	for _, row := range []struct{ what, title string }{
-		{"publish", "published, no socket of its own in the room"},
+		{"publish", "published, no socket in the room"},
 		{"receive " + room, "received, one socket in the room, delivery included"},
 		{"receive " + emptyRoom, "received, no socket in the room"},
 	} {
@@ -79,10 +79,10 @@ func (r results) document(machine string, load float64, repeats, messages int) s
 			fmt.Fprintf(&s, "| %s | %s B | %.1f | %.1f | %.1f |\n", row.title, thousands(float64(size)), n, g, n/g)
 		}
 	}
-	s.WriteString("\nEvents per second through one Redis that has a core of its own, with one subscriber, so that Redis sends each message once. redis-benchmark " +
-		"publishes messages of the same size as those of the node, with 50 connections, each with 1 or 16 commands under way; the goal is 80 % of what it shows by " +
-		"default, the former. Bare connections are one that does nothing but publish such messages, as many at a time as a node does, and one that drops what it " +
-		"receives.\n\n" +
+	s.WriteString("\nEvents per second through one Redis server with a core to itself and one subscriber, so that Redis sends each message once. " +
+		"redis-benchmark publishes messages of the same size as the node's, on 50 connections with 1 or 16 commands in flight; the goal is 80 % of " +
+		"its rate with 1, its default. Bare connections are one that only publishes such messages, in batches of the same size as a node's, and one " +
+		"that discards them.\n\n" +
 		"| payload | redis-benchmark | the same, pipelines of 16 | bare connections | Go node | ÷ redis-benchmark | ÷ pipelines of 16 | ÷ bare connections | |\n" +
 		"|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, size := range sizes {
@@ -98,18 +98,18 @@ func (r results) document(machine string, load float64, repeats, messages int) s
 		fmt.Fprintf(&s, "| %s B | %s%s | %s%s | %s | %s | %.2f | %.2f | %.2f | %s |\n", thousands(float64(size)), thousands(one), r.mark(size, "lost 1"),
 			thousands(many), r.mark(size, "lost 16"), thousands(floor), thousands(node), node/one, node/many, node/floor, verdict)
 	}
-	if strings.Contains(s.String(), nobody) {
-		s.WriteString("\n\\* To nobody, for the most part: redis-benchmark publishes more than a subscriber on its core can read, and Redis gives up a connection for which " +
-			"32 MB wait. Nodes and bare connections have theirs to the end.\n")
+	if strings.Contains(s.String(), unheard) {
+		s.WriteString("\n\\* Mostly without a subscriber: redis-benchmark publishes more than a subscriber on its core can read, and Redis closes a " +
+			"connection for which 32 MB wait. Nodes and bare connections keep their subscriber to the end.\n")
 	}
 	if load > busy {
-		s.WriteString("\nThe machine had other work to do: rates say nothing about the goal then. CPU per broadcast is less affected.\n")
+		s.WriteString("\nThe machine had other work to do, so the rates say nothing about the goal. CPU per broadcast is less affected.\n")
 	}
 	var commands []string
 	for _, size := range sizes {
 		commands = append(commands, fmt.Sprintf("%.3f", r.median(size, "commands", goNode)))
 	}
-	fmt.Fprintf(&s, "\nPUBLISH commands that Redis has had for each broadcast of a Go node: %s.\n", strings.Join(commands, ", "))
+	fmt.Fprintf(&s, "\nPUBLISH commands per broadcast of a Go node: %s.\n", strings.Join(commands, ", "))
 	return s.String()
 }
 

@@ -42,7 +42,7 @@ var barGroups = []bar{
 	{"CPU per ping and pong", "heartbeat/10000", cpu},
 }
 
-// bars draws what the servers use as a share of the Node server.
+// bars draws the usage of the servers as a share of the Node.js server's.
 func bars(r results) []byte {
 	const (
 		left, right, top = 300, 110, 54
@@ -89,7 +89,7 @@ type panel struct {
 	points []point
 }
 
-// columns is how many panels stand beside each other.
+// columns is the number of panels in a row.
 const columns = 3
 
 var panels = []panel{
@@ -120,7 +120,7 @@ func curves(r results) []byte {
 	return s.Bytes()
 }
 
-// draw draws a panel of which the curves begin at left.
+// draw draws a panel whose curves start at left.
 func (p panel) draw(s *bytes.Buffer, r results, left, y, width, height int) {
 	top, bottom := y+44, y+height-52
 	low, high := math.Inf(1), math.Inf(-1)

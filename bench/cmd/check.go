@@ -21,15 +21,15 @@ const (
 	// abroad is that on a machine of another kind than the figures are from, where even ratios to the floor differ.
 	abroad = 1
 
-	// Mode check compares many short runs rather than few long ones: what disturbs a machine comes and goes.
+	// Mode check compares many short runs rather than a few long ones, because disturbances of a machine come and go.
 	checkRepeats  = 5
 	checkDuration = 500 * time.Millisecond
 	checkWarm     = 200 * time.Millisecond
 	checkLimit    = 80 * time.Second
 )
 
-// baseline holds the committed figures by name. Those of time are how many times that of the floor they are; those of memory,
-// which is the same on all machines and little on the floor, are bytes.
+// baseline holds the committed figures by name. A time is a multiple of the floor's. Memory is in bytes, because it is the
+// same on all machines and the floor uses little.
 type baseline struct {
 	Machine string             `json:"machine"`
 	Figures map[string]float64 `json:"figures"`
@@ -47,13 +47,13 @@ func (b *bench) baselineFile() string { return filepath.Join(b.dir, "baseline.js
 
 // sample is a figure of mode check, measured several times.
 type sample struct {
-	values []float64 // of which the median counts
-	// noise is how far the runs of the floor are apart, or for memory those of the server, as a share of their median.
+	values []float64 // the median counts
+	// noise is the spread of the floor's runs, or for memory of the server's, as a share of their median.
 	noise float64
 }
 
-// sampleOf returns a figure of a task, whose first target is the floor. Each of its runs on the other target is compared
-// with the one on the floor right before it.
+// sampleOf returns a figure of a task whose first target is the floor. Each run of the other target is compared with the
+// run of the floor immediately before it.
 func sampleOf(t task, m metric, of map[target]figures) (sample, bool) {
 	base, values := of[t.targets[0]][m.field], of[t.targets[1]][m.field]
 	if m == collected {
@@ -86,7 +86,7 @@ func noiseOf(runs []float64) float64 {
 	return (sorted[len(sorted)-1] - sorted[0]) / medianOf(sorted)
 }
 
-// judgement is what mode check says of a figure.
+// judgement is the verdict of mode check on a figure.
 type judgement string
 
 const (
@@ -96,8 +96,8 @@ const (
 	unknown judgement = "not committed"
 )
 
-// minRuns is how many runs it takes to say that something is worse: without them there is no knowing how noisy the machine is. One
-// that gets no further in the time of the check is.
+// minRuns is the number of runs needed to call a figure worse. With fewer, the noise of the machine is unknown; a machine
+// that is too slow for more in the time of the check counts as noisy.
 const minRuns = 3
 
 // judge compares s with the committed figure. On a machine on which the floor itself moves more than the tolerance, a figure is
@@ -117,7 +117,7 @@ func (s sample) judge(committed, tolerance float64) judgement {
 	return unclear
 }
 
-// check compares figures with those of baseline.json. What seems worse is measured as often again, and judged by all runs.
+// check compares figures with baseline.json. A figure that seems worse is measured as often again and judged by all runs.
 func check(b *bench) error {
 	data, err := os.ReadFile(b.baselineFile())
 	if err != nil {
@@ -193,7 +193,7 @@ func verdicts(plan []task, r results, committed baseline, tolerance float64) err
 	return nil
 }
 
-// writeBaseline measures what mode check compares, and keeps it, unless the machine is too noisy for that.
+// writeBaseline measures the figures of mode check and stores them, unless the machine is too noisy.
 func writeBaseline(b *bench) error {
 	b.repeats, b.duration, b.warm, b.limit = checkRepeats, checkDuration, checkWarm, 0
 	plan := checkPlan()
@@ -219,8 +219,8 @@ func writeBaseline(b *bench) error {
 	return os.WriteFile(b.baselineFile(), append(data, '\n'), 0o644)
 }
 
-// baselineOf returns what r says of plan, without the machine. A figure is one that three runs of four do not exceed, so that
-// the median of others hardly does by chance.
+// baselineOf returns the figures of r for plan, without the machine. A figure is the value that three runs of four do not
+// exceed, so that the median of other runs rarely exceeds it by chance.
 func baselineOf(plan []task, r results) baseline {
 	all := baseline{Figures: make(map[string]float64)}
 	for _, t := range plan {

@@ -67,7 +67,7 @@ func TestDocument(t *testing.T) {
 		t.Errorf("goals are not reached with 1 of everything:\n%s", text)
 	}
 	text = string(document(fullPlan(), made(1e6), &bench{repeats: 3}, "", errors.New("one has failed")))
-	if got := strings.Count(text, "**not reached**"); got != 6 { // those that no multiple of the floor stands for
+	if got := strings.Count(text, "**not reached**"); got != 6 { // the goals without a multiple of the floor
 		t.Errorf("%d goals are not reached, want 6:\n%s", got, text)
 	}
 	columns := 0

@@ -18,8 +18,8 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/proc"
 )
 
-// kept is what has been measured so far. It outlives a run that was interrupted, unless the programs or the time that is
-// measured have changed since.
+// kept holds the measurements so far. An interrupted run can be continued from it, unless the programs or the duration of
+// the measurements have changed.
 type kept struct {
 	Key     string    `json:"key"`
 	Began   time.Time `json:"began"`
@@ -30,7 +30,7 @@ type kept struct {
 // keptFile is in a folder that git ignores.
 func (b *bench) keptFile() string { return filepath.Join(b.root, "bin", "bench.json") }
 
-// resume takes over what an earlier attempt has left, unless fresh is set, and keeps from now on what is measured.
+// resume loads the measurements of an earlier attempt, unless fresh is set, and starts keeping new ones.
 func (b *bench) resume(fresh bool) error {
 	key, err := b.key()
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *bench) resume(fresh bool) error {
 	return nil
 }
 
-// key identifies what is measured.
+// key identifies the measured programs and settings.
 func (b *bench) key() (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, b.duration, b.warm)
@@ -76,7 +76,7 @@ func (b *bench) key() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// keep writes what has been measured so far.
+// keep writes the measurements so far.
 func (b *bench) keep() error {
 	if !b.keeping {
 		return nil
@@ -95,7 +95,7 @@ func (b *bench) keep() error {
 	return os.Rename(next, b.keptFile())
 }
 
-// done forgets what was kept, so that the next run measures again.
+// done deletes the kept measurements, so that the next run starts again.
 func (b *bench) done() error {
 	if !b.keeping {
 		return nil

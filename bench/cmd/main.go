@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command cmd runs the benchmarks: it builds the servers and the load generator, pins the server under load to the first
-// core and the generator to the second, repeats each run, takes medians and compares. README.md of the folder above
-// says what is measured.
+// core and the generator to the second, repeats each run, takes medians and compares. The README.md of the parent
+// directory describes the measurements.
 package main
 
 import (
@@ -129,7 +129,7 @@ func newBench(ctx context.Context, f *flags) (*bench, error) {
 	return b, nil
 }
 
-// setDefaults fills in what the flags left open.
+// setDefaults sets defaults for flags that were not given.
 func (b *bench) setDefaults(mode string) {
 	repeats, duration, limit := 3, time.Second, time.Duration(0)
 	b.warm = 500 * time.Millisecond
@@ -149,7 +149,7 @@ func (b *bench) close() {
 	}
 }
 
-// needNode installs what the server for Node.js needs.
+// needNode installs the packages of the Node.js server.
 func (b *bench) needNode() error {
 	dir := filepath.Join(b.dir, "node")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "socket.io")); err == nil {

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// figures are the results of one task on one server: for each metric what each run gave.
+// figures are the results of one task on one server: the value of each run, by metric.
 type figures map[string][]float64
 
 // runs returns how many runs of t there were.
@@ -59,8 +59,8 @@ func (r results) ratio(task string, a, b target, m metric) (float64, bool) {
 	return x / y, ok && ok2 && y != 0
 }
 
-// measure runs the plan. All servers are measured in turns, so that what changes on the machine meanwhile concerns each. What
-// fails is left out of the results, and the error, which joins all failures, comes with them.
+// measure runs the plan. It measures all servers in turn, so that changes of the machine affect all of them. Runs that fail
+// are missing in the results, which are returned together with an error that joins all failures.
 func (b *bench) measure(plan []task) (results, error) {
 	var failures []error
 	r := b.kept.Results
@@ -107,7 +107,7 @@ func (b *bench) measure(plan []task) (results, error) {
 	return r, errors.Join(failures...)
 }
 
-// summary shows what the last run has given.
+// summary returns the values of the last run as text.
 func summary(t task, of map[target]figures) string {
 	var s strings.Builder
 	for _, on := range t.targets {
@@ -122,7 +122,7 @@ func summary(t task, of map[target]figures) string {
 	return strings.TrimSuffix(s.String(), ";")
 }
 
-// runOnce starts a server, puts load on it, and adds what that gave to f.
+// runOnce starts a server, puts load on it, and adds the result to f.
 func (b *bench) runOnce(t task, on target, f figures) error {
 	s, err := b.startServer(t, on)
 	if err != nil {
@@ -136,7 +136,7 @@ func (b *bench) runOnce(t task, on target, f figures) error {
 		return errors.Join(err, s.said())
 	}
 	for _, row := range t.rows {
-		v, _ := record[row.field].(float64) // what is zero may be left out
+		v, _ := record[row.field].(float64) // zero values may be omitted
 		f[row.field] = append(f[row.field], v)
 	}
 	return nil
@@ -162,7 +162,7 @@ func (b *bench) load(t task, s *process) (map[string]any, error) {
 	return record, json.Unmarshal(out.Bytes(), &record)
 }
 
-// serverCores and loadCores are lists of cores, as taskset wants them.
+// serverCores and loadCores are lists of cores in the format of taskset.
 
 func serverCores(procs int) string {
 	if procs > 1 {
@@ -276,7 +276,7 @@ func (p *process) start() error {
 	}
 }
 
-// stop ends the server. One that has ended before, or does not end when it is told to, is an error.
+// stop stops the server. It returns an error if the server has exited before or does not exit.
 func (p *process) stop() error {
 	select {
 	case err := <-p.ended:
@@ -294,7 +294,7 @@ func (p *process) stop() error {
 	}
 }
 
-// said returns what the server has written to its standard error.
+// said returns the end of the server's standard error as an error, or nil if there is none.
 func (p *process) said() error {
 	const most = 4 << 10
 	b := p.errors.Bytes()

@@ -54,7 +54,7 @@ type task struct {
 	targets  []target
 	rows     []row
 	repeats  int           // at most; zero is no bound of its own
-	duration time.Duration // that is measured; zero is that of all
+	duration time.Duration // of the measurement; zero means the common one
 	settings
 }
 
@@ -67,10 +67,10 @@ type settings struct {
 	procs        int // cores for the server; zero is one
 }
 
-// compared is how long is measured what is compared with another run of the same server, and not only with the floor.
+// compared is the duration of runs that are compared with other runs of the same server, not only with the floor.
 const compared = 3 * time.Second
 
-// fullPlan is what is measured for RESULTS.md.
+// fullPlan returns the tasks for RESULTS.md.
 func fullPlan() []task {
 	plan := []task{
 		{
@@ -164,7 +164,7 @@ func fullPlan() []task {
 			name: fmt.Sprintf("broadcast/%d", clients), scenario: "broadcast", clients: clients, targets: wholeServer, duration: compared,
 			rows: []row{{cpu, fmt.Sprintf("delivery of a broadcast, %s in the room", thousands(clients))}},
 		})
-		if clients == 1_000 { // next to what it is compared with
+		if clients == 1_000 { // next to the run that it is compared with
 			plan = append(plan, task{
 				name: "broadcast/stalled", scenario: "broadcast", clients: clients, load: []string{"-stalled", "10"}, targets: wholeServer, duration: compared,
 				rows: []row{{cpu, "the same, of which 10 never read"}},
@@ -260,7 +260,7 @@ func fullPlan() []task {
 	)
 }
 
-// checkPlan is what mode check compares: on the floor and on Myriad, one after the other.
+// checkPlan returns the tasks of mode check, each on the floor and then on Myriad.
 func checkPlan() []task {
 	pair := []target{floor, myriad}
 	return []task{
@@ -283,7 +283,7 @@ func checkPlan() []task {
 	}
 }
 
-// quickPlan is what mode quick prints.
+// quickPlan returns the tasks of mode quick.
 func quickPlan() []task {
 	pair := []target{floor, myriad}
 	return []task{

@@ -20,11 +20,11 @@ import (
 
 const (
 	profileLoad  = 12 * time.Second
-	profileAfter = 3 * time.Second // what connecting takes
+	profileAfter = 3 * time.Second // the time for connecting
 	profileTime  = 8 * time.Second
 )
 
-// part is a part of the work of a server: what runs below functions with these prefixes.
+// part is a part of a server's work: everything called by functions with these prefixes.
 type part struct {
 	title    string
 	prefixes []string
@@ -39,7 +39,7 @@ const (
 var parts = []part{
 	{"write to a socket", []string{epollPackage + "rawWrite", "syscall.Write", "syscall.write"}},
 	{"read from a socket", []string{epollPackage + "rawRead", "syscall.Read", "syscall.read"}},
-	{"look and wait for events", []string{epollPackage + "rawPoll", "syscall.EpollWait", "runtime.netpoll", "runtime.findRunnable", "runtime.futex"}},
+	{"poll and wait for events", []string{epollPackage + "rawPoll", "syscall.EpollWait", "runtime.netpoll", "runtime.findRunnable", "runtime.futex"}},
 	{"memory: allocate and collect", []string{"runtime.mallocgc", "runtime.newobject", "runtime.gc", "runtime.bgsweep", "runtime.bgscavenge"}},
 	{"frames and event loops", []string{epollPackage}},
 	{"heartbeat, sessions", []string{ourPackages + "internal/wheel.", ourPackages + "engineio"}},
@@ -47,10 +47,10 @@ var parts = []part{
 	{"the floor's own code", []string{"main."}},
 }
 
-// otherPart is the index of what is none of the parts.
+// otherPart is the index for everything that belongs to no part.
 var otherPart = len(parts)
 
-// profilePlan is what has a profile: what misses its goal, and an event to compare with.
+// profilePlan returns the tasks to profile: those that miss their goal, and an event for comparison.
 func profilePlan() []task {
 	wanted := map[string]string{
 		"ack/1000/32": "an acknowledged event, 1,000 clients", "cores/2": "an acknowledged event, 1,000 clients, server on two cores",
@@ -81,8 +81,9 @@ func profile(b *bench) error {
 	}
 	var s bytes.Buffer
 	s.WriteString("# Where the time goes\n\n" +
-		"Written by `go run ./bench/cmd -mode profile`: the server's CPU per operation, in µs, by what it was doing when the profiler looked, a hundred " +
-		"times for each second of CPU. Below the system calls is the kernel's work: on loopback, a write goes through TCP to the receiver's socket and wakes its reader.\n\n")
+		"Written by `go run ./bench/cmd -mode profile`: the server's CPU per operation, in µs, by activity, " +
+		"sampled 100 times per second of CPU. System calls include the kernel's work: on loopback, a write goes through TCP to the receiver's socket " +
+		"and wakes its reader.\n\n")
 	s.WriteString(machine + "\n")
 	for _, t := range profilePlan() {
 		if !b.only.MatchString(t.name) {
@@ -110,7 +111,7 @@ func profile(b *bench) error {
 	return os.WriteFile(filepath.Join(b.dir, "PROFILES.md"), bytes.TrimSuffix(s.Bytes(), []byte("\n")), 0o644)
 }
 
-// profileOnce returns what an operation costs, by part and in all, in µs.
+// profileOnce returns the cost of an operation, by part and in total, in µs.
 func (b *bench) profileOnce(t task, on target) (cost []float64, total float64, err error) {
 	s, err := b.startServer(t, on)
 	if err != nil {
@@ -159,8 +160,8 @@ func fetch(url, file string) error {
 	return os.WriteFile(file, data, 0o644)
 }
 
-// sharesOf returns the share of each part, and of what is none, in what go tool pprof -traces has printed: stacks, the function
-// that was running first, behind its time.
+// sharesOf returns the share of each part, and of everything else, from the output of go tool pprof -traces: stacks, starting
+// with the running function, which follows its time.
 func sharesOf(traces []byte) ([]float64, error) {
 	shares := make([]float64, len(parts)+1)
 	var sum, value time.Duration

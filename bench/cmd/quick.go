@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Bounds of mode quick. Those in µs are for a machine on which the floor takes floorAck and floorConnect; on a slower one
-// they grow with it.
+// Bounds of mode quick. Times in µs are for a machine on which the floor takes floorAck and floorConnect. They scale with
+// the machine.
 const (
 	maxGoroutines = 50
 	maxResident   = 2048

@@ -19,7 +19,7 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/proc"
 )
 
-// full measures everything and writes the results. If something has failed, they say so, and there is an error in the end.
+// full measures everything and writes the results. If a run has failed, the results say so and full returns an error.
 func full(b *bench, f *flags) error {
 	plan := fullPlan()
 	r, failed := b.measure(plan)
@@ -48,7 +48,7 @@ func full(b *bench, f *flags) error {
 		return errors.Join(failed, err)
 	}
 	if failed != nil {
-		return failed // what is kept serves the next attempt
+		return failed // the next attempt continues with the kept measurements
 	}
 	return b.done()
 }
@@ -60,11 +60,11 @@ type goal struct {
 	on    target
 	metric
 	bound float64 // in the metric's unit
-	// perFloor is the bound as a multiple of the floor, for what moves with the machine; zero if there is none.
+	// perFloor is the bound as a multiple of the floor, for figures that depend on the machine. Zero means none.
 	perFloor float64
 }
 
-// The bounds in µs come from a machine on which the floor takes 25 µs for a connection, 6.5 µs for an event, and 3.2 and
+// The bounds in µs are for a machine on which the floor takes 25 µs for a connection, 6.5 µs for an event, and 3.2 and
 // 6.6 µs for a delivery.
 var goals = []goal{
 	{"resident bytes per idle WebSocket connection, 10,000, `ListenAndServe`", "idle/own", own, resident, 1000, 0},
@@ -148,7 +148,7 @@ func latencyLine(r results) string {
 		cell(f, ok1), cell(r.value(task, node, percentile)), cell(v, ok2), bound, verdict(ok1 && ok2 && v-f <= bound, false))
 }
 
-// coresLine compares two cores with one by what an event costs, because there may be no third core for the generator.
+// coresLine compares two cores with one by the cost of an event, because there may be no third core for the generator.
 func coresLine(r results) string {
 	const bound = 1.7
 	gain := func(on target) (float64, bool) {
@@ -177,7 +177,7 @@ func stalledLine(r results) string {
 		cells[0], cells[1], cells[2], bound, verdict(of[2] <= bound, of[0] > bound))
 }
 
-// stormLine says what a connection needs at the worst moment of a storm.
+// stormLine reports the memory per connection at the peak of a storm.
 func stormLine(r results) string {
 	const task, bound = "storm/20000", 32 << 10
 	v, ok := r.value(task, myriad, peak)
@@ -185,7 +185,7 @@ func stormLine(r results) string {
 		cell(r.value(task, floor, peak)), cell(r.value(task, node, peak)), cell(v, ok), thousands(bound), verdict(ok && v <= bound, false))
 }
 
-// verdict says whether a goal is reached and, if not, whether the floor misses it, too.
+// verdict returns whether a goal is reached and, if not, whether the floor misses it, too.
 func verdict(reached, beyondFloor bool) string {
 	switch {
 	case reached:
@@ -236,7 +236,7 @@ func spread(runs []float64) string {
 	return fmt.Sprintf("%.0f %%", (high-low)/median*100)
 }
 
-// describe returns a list of what the figures depend on.
+// describe returns a list of the conditions of the measurement.
 func describe(b *bench) (string, error) {
 	var s strings.Builder
 	about, err := proc.Machine()

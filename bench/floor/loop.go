@@ -24,31 +24,31 @@ const (
 	readBuffer = 128 << 10 // bytes
 )
 
-// conn is a connection. What is incomplete is kept; an idle connection has no buffer.
+// conn is a connection. Incomplete input is kept. An idle connection has no buffer.
 type conn struct {
 	fd       int
 	upgraded bool
 	in, out  []byte
 }
 
-// ping is when a connection is to be asked next.
+// ping is the time of a connection's next ping.
 type ping struct {
 	to *conn
 	at time.Time
 }
 
-// loop is an epoll loop. With several, each has a listener of its own, among which the kernel spreads connections, and
-// rooms of its own.
+// loop is an epoll loop. If there are several, each has its own rooms and its own listener, and the kernel spreads
+// connections among them.
 type loop struct {
 	addr     string
 	epfd     int
 	listener int
 	conns    []*conn // by descriptor
-	open     []*conn // those that have joined, in no order; the index of a closed one is filled by the last
+	open     []*conn // joined connections, in no order; the last one takes the place of one that closes
 	rooms    map[string][]*conn
 	buf      []byte
-	frame    []byte // what is being written
-	last     uint64 // the id given last
+	frame    []byte // the frame being written
+	last     uint64 // the last id
 	hits     int64
 	interval time.Duration // of pings; zero means none
 	pings    []ping        // the next one first
@@ -128,7 +128,7 @@ func (l *loop) run() error {
 	}
 }
 
-// ping sends the pings that are due, and returns how many milliseconds there are until the next one.
+// ping sends the pings that are due and returns the time until the next one, in milliseconds.
 func (l *loop) ping() int {
 	if len(l.pings) == 0 {
 		return -1
@@ -199,7 +199,7 @@ func (l *loop) read(c *conn) {
 	}
 }
 
-// take works off what data holds completely and returns the rest.
+// take handles the complete frames in data and returns the rest.
 func (l *loop) take(c *conn, data []byte) (rest []byte, ok bool) {
 	if !c.upgraded {
 		end := bytes.Index(data, []byte("\r\n\r\n"))
@@ -279,7 +279,7 @@ func (l *loop) id() string {
 	return fmt.Sprintf("floor%015x", l.last)
 }
 
-// message gives the canned answer to a message.
+// message sends the canned answer to a message.
 func (l *loop) message(c *conn, m []byte) {
 	if string(m) == "3" {
 		l.expect(c)
@@ -398,7 +398,7 @@ func appendHeader(b []byte, size int) []byte {
 	return binary.BigEndian.AppendUint64(append(b, 0x81, 127), uint64(size))
 }
 
-// write sends b, or queues what the kernel does not take.
+// write sends b and queues the part that the kernel does not accept.
 func (l *loop) write(c *conn, b []byte) {
 	if c.fd < 0 {
 		return
@@ -417,7 +417,7 @@ func (l *loop) write(c *conn, b []byte) {
 	}
 }
 
-// flush sends what is queued for c.
+// flush sends the queue of c.
 func (l *loop) flush(c *conn) {
 	n, err := syscall.Write(c.fd, c.out)
 	if err != nil {

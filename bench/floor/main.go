@@ -1,8 +1,8 @@
 //go:build linux
 
-// Command floor shows what the kernel and the WebSocket handshake alone cost: one epoll loop with ordinary system
-// calls that gives the answers of ../server byte for byte, without JSON, rooms as such, time-outs, limits or checks. It is
-// what the benchmarks compare with, and nothing else.
+// Command floor shows the cost of the kernel and the WebSocket handshake alone. It is an epoll loop with ordinary system
+// calls that sends the same answers as ../server, byte for byte, without JSON, real rooms, time-outs, limits or checks.
+// Its only purpose is to be compared with in benchmarks.
 package main
 
 import (
@@ -58,7 +58,7 @@ func main() {
 	log.Fatal(l.run())
 }
 
-// debugHandler serves what that of ../server does.
+// debugHandler serves the same requests as the handler of ../server.
 func debugHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -66,7 +66,7 @@ func debugHandler() http.Handler {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		_ = json.NewEncoder(w).Encode(map[string]uint64{ // the client has gone
+		_ = json.NewEncoder(w).Encode(map[string]uint64{ // fails if the client has gone
 			"goroutines": uint64(runtime.NumGoroutine()),
 			"heapAlloc":  m.HeapAlloc,
 		})

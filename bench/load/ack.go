@@ -12,7 +12,7 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/gen"
 )
 
-// Ids of acknowledgements have six digits, so that all messages have one length.
+// Acknowledgement ids have six digits, so that all messages have the same length.
 const (
 	firstID = 100_000
 	ids     = 900_000
@@ -20,7 +20,7 @@ const (
 	idAt    = len("42")
 )
 
-// ack is acknowledged events, of which each client has one under way.
+// ack is a load of acknowledged events. Each client has one in flight.
 type ack struct {
 	common
 	template *gen.Template
@@ -30,7 +30,7 @@ type ack struct {
 	seqs     []uint32
 }
 
-// ackForm is what the events of ack look like before and behind the payload, and the answers.
+// ackForm is the text of the events and answers of ack, before and after the payload.
 type ackForm struct{ before, after, wantBefore, wantAfter string }
 
 var (
@@ -81,7 +81,7 @@ func (s *ack) Message(c *gen.Conn, m []byte, isBinary bool) error {
 	return nil
 }
 
-// check compares an acknowledgement with what it has to be.
+// check compares an acknowledgement with the expected one.
 func (s *ack) check(c *gen.Conn, m []byte, isBinary bool) error {
 	seq := s.seqs[c.Index]
 	gen.Digits(s.want, idAt, idWidth, firstID+seq%ids)
@@ -97,7 +97,7 @@ type latency struct {
 	*ack
 	began time.Time
 	next  int     // events that were due so far
-	late  int     // the one before which an answer has been missed
+	late  int     // the event before which an answer was missed
 	sent  []int64 // by client: when, in ns since began; 0 while nothing is under way
 	took  []int64 // ns
 }
@@ -108,7 +108,7 @@ func newLatency(f *flags) *latency {
 
 func (s *latency) start() { s.began = time.Now() }
 
-// pace returns what sends the events that are due; it never says that it is done.
+// pace returns a function that sends the events that are due and never reports that it is done.
 func (s *latency) pace() func() bool {
 	return func() bool {
 		clients := s.loop.Clients
@@ -116,7 +116,7 @@ func (s *latency) pace() func() bool {
 		for due := int(now * time.Duration(len(clients)) / time.Second); s.next < due; s.next++ {
 			c := clients[s.next%len(clients)]
 			if sent := s.sent[c.Index]; sent != 0 {
-				// If this process itself was late, the answer still has time, or is there and will be read.
+				// If this process itself was late, the answer still has time or waits to be read.
 				if now-time.Duration(sent) >= time.Second {
 					if s.late == s.next {
 						s.loop.Fail(errors.New("no answer within a second"))
@@ -153,8 +153,8 @@ func (s *latency) report(r *record) {
 	r.P50, r.P99, r.Max = at(0.5), at(0.99), at(1)
 }
 
-// packedAck is ack in MessagePack. Servers order the fields of an answer as they like, so it is checked for what it must
-// contain, and for its length.
+// packedAck is ack in MessagePack. The order of fields depends on the server, so an answer is checked for its contents and
+// length.
 type packedAck struct {
 	common
 	template *gen.Template

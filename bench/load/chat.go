@@ -10,15 +10,15 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/gen"
 )
 
-// chatRooms is the number of the first room that people talk in; those below are visited.
+// chatRooms is the number of the first room for talking. Rooms with lower numbers are visited.
 const chatRooms = churnRooms
 
-// cycle is what a client of chat does, over and over: t tells that it is typing, s says something to its room, a asks the
-// server something, v joins another room or leaves it again.
+// cycle is the sequence of actions of a client of chat, which it repeats: t reports that it is typing, s says something to
+// its room, a asks the server something, v joins another room or leaves it again.
 const cycle = "tsstssatsv"
 
-// chat is a mix that looks like a chat, in rooms of a few clients. A client goes on when it has heard itself, or when it
-// has its answer. Operations are events of clients; for each one said, all in the room hear it.
+// chat is a mix of events like that of a chat, in small rooms. A client continues when it has received its own message or
+// its answer. Operations are events of clients. Each message is delivered to the whole room.
 type chat struct {
 	common
 	template *gen.Template
@@ -37,7 +37,7 @@ type chat struct {
 	size  int
 	steps []uint32   // by client
 	said  []uint32   // by client: how many messages
-	heard [][]uint32 // by client, then by who has said it
+	heard [][]uint32 // by client, then by sender
 
 	typed, sawTyping []int // by client: how often it told that it is typing, and was told so by others
 }
@@ -87,7 +87,7 @@ func (s *chat) start() {
 
 func (s *chat) stepOf(c *gen.Conn) byte { return cycle[s.steps[c.Index]%uint32(len(cycle))] }
 
-// send does the step of c, and the next as long as there is nothing to wait for.
+// send performs the next action of c, and the following ones as long as there is nothing to wait for.
 func (s *chat) send(c *gen.Conn) {
 	for s.stepOf(c) == 't' {
 		s.typing.Digits(s.typingRoom, 6, uint32(s.roomOf(c.Index)))
@@ -145,7 +145,7 @@ func (s *chat) Message(c *gen.Conn, m []byte, isBinary bool) error {
 	return err
 }
 
-// hear takes a message to the room of c: the next of one of its members.
+// hear handles a message to the room of c, which must be the next of one of its members.
 func (s *chat) hear(c *gen.Conn, m []byte) error {
 	var from uint32
 	if len(m) < len(s.want) {
@@ -179,8 +179,8 @@ func (s *chat) next(c *gen.Conn) {
 	}
 }
 
-// verify wants all to have heard all that was said in their room, and not to have been told more often of typing than there
-// was any: such events are volatile and may get lost.
+// verify checks that all clients have received every message of their room, and at most as many typing events as were sent,
+// because those are volatile and may be lost.
 func (s *chat) verify(l *gen.Loop) error {
 	typed := make([]int, len(s.typed)/s.size+1) // by room
 	for i, n := range s.typed {

@@ -65,7 +65,7 @@ func start(t *testing.T, program string, args ...string) string {
 	return strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
 }
 
-// small are flags for a run that takes no time.
+// small returns flags for a very short run.
 func small(addr, scenario string) *flags {
 	return &flags{
 		addr:         addr,
@@ -150,7 +150,7 @@ func TestSpecialScenarios(t *testing.T) {
 	}
 }
 
-// TestNoDeflate wants compression of a server that has none: its figures would not be what they are called.
+// TestNoDeflate requests compression from a server without it, which must fail: the figures would be mislabelled.
 func TestNoDeflate(t *testing.T) {
 	f := small(start(t, "server"), "idle")
 	f.deflate = true
@@ -159,7 +159,7 @@ func TestNoDeflate(t *testing.T) {
 	}
 }
 
-// TestBrokenServer has a proxy break one frame of many, in each scenario in each way: none may go unseen.
+// TestBrokenServer uses a proxy that damages one frame of many, in each scenario and each way. All damage must be noticed.
 func TestBrokenServer(t *testing.T) {
 	for _, scenario := range traffic {
 		for name, damage := range map[string]damage{"lost": lose, "doubled": double, "changed": change} {
@@ -169,7 +169,7 @@ func TestBrokenServer(t *testing.T) {
 			})
 		}
 	}
-	// An event that has no answer of its own is missed in the end.
+	// The loss of an event without an answer is noticed at the end.
 	for name, damage := range map[string]damage{"lost": lose, "doubled": double} {
 		t.Run("on the way in/"+name, func(t *testing.T) {
 			t.Parallel()
@@ -199,21 +199,21 @@ func runDamaged(t *testing.T, scenario string, out, in damage) {
 	}
 }
 
-// damage returns what becomes of a frame.
+// damage returns the damaged form of a frame.
 type damage func(frame []byte) []byte
 
 func lose([]byte) []byte { return nil }
 
 func double(frame []byte) []byte { return append(frame, frame...) }
 
-// change changes a byte that no server has a choice about: in the middle, where the payload is, or the answer.
+// change changes a byte that every server must send the same: in the middle, which is part of the payload or the answer.
 func change(frame []byte) []byte {
 	frame[2+(len(frame)-2)*2/3] ^= 1
 	return frame
 }
 
-// damagedFrame is which frame is damaged, on all connections together: late enough that all clients have connected. A volatile
-// event, which may be lost, is left alone for the next frame.
+// damagedFrame is the number of the damaged frame, counted over all connections. It is late enough that all clients have
+// connected. If that frame is a volatile event, which may be lost, the next frame is damaged instead.
 const damagedFrame = 300
 
 // proxy relays connections to addr and damages a frame in either direction; done is set when it does.

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command load puts load on a Socket.IO server, checks all that comes back, and prints what it cost as one line of JSON.
-// A server that loses, adds, reorders or changes anything makes it fail. README.md of the folder above lists the
+// Command load puts load on a Socket.IO server, checks everything it receives, and prints the cost as one line of JSON.
+// It fails if the server loses, adds, reorders or changes anything. The README.md of the parent directory lists the
 // scenarios.
 package main
 
@@ -82,23 +82,23 @@ type record struct {
 	Payload  int     `json:"payload,omitempty"`
 	Ops      int64   `json:"ops,omitempty"`
 	Seconds  float64 `json:"seconds,omitempty"`
-	// CPU is what the server used per operation, in µs.
+	// CPU is the server's CPU time per operation, in µs.
 	CPU float64 `json:"cpu,omitempty"`
 	// ServerShare and LoadShare are the parts of one core that the server and this program used.
 	ServerShare float64 `json:"serverShare,omitempty"`
 	LoadShare   float64 `json:"loadShare,omitempty"`
 
-	// ConnectCPU is what the server used per connection made, in µs; ConnectRate is connections per second.
+	// ConnectCPU is the server's CPU time per new connection, in µs. ConnectRate is new connections per second.
 	ConnectCPU  float64 `json:"connectCPU,omitempty"`
 	ConnectRate float64 `json:"connectRate,omitempty"`
 
-	// What a connection has added to the resident memory of the server, in bytes: as it is some seconds later, and when
-	// the server has been told to collect its garbage.
+	// Resident memory of the server per connection, in bytes: a few seconds after connecting, and after a garbage
+	// collection.
 	Resident          float64 `json:"resident,omitempty"`
 	ResidentCollected float64 `json:"residentCollected,omitempty"`
-	// Peak is the most that was resident in a storm, over what was before, for each connection made, in bytes.
+	// Peak is the growth of resident memory to its peak in a storm, per connection made, in bytes.
 	Peak float64 `json:"peak,omitempty"`
-	// Goroutines is how many the connections have added.
+	// Goroutines is the number of goroutines added by the connections.
 	Goroutines int `json:"goroutines"`
 
 	// Percentiles of the time from an event to its acknowledgement, in µs.
@@ -110,11 +110,11 @@ type record struct {
 const (
 	connectTimeout = 60 * time.Second
 	answerTimeout  = 10 * time.Second
-	// maxClients stays below the 20,000 descriptors that a process often has.
+	// maxClients is below 20,000, a common limit for the descriptors of a process.
 	maxClients = 19_900
 	// maxStorm is the same for the scenario storm, in which clients leave.
 	maxStorm = 20_000
-	// warmClients connect and leave before anything is measured, so that what a server sets up once is not counted.
+	// warmClients connect and leave before the measurement, so that one-time costs of a server are not counted.
 	warmClients = 200
 )
 
@@ -148,7 +148,7 @@ func run(f *flags) (*record, error) {
 		return nil, err
 	}
 	l.Disconnect()
-	if err := l.Run(300 * time.Millisecond); err != nil { // the server sees that they have left
+	if err := l.Run(300 * time.Millisecond); err != nil { // let the server notice that they have left
 		return nil, err
 	}
 	if s, ok := s.(*storm); ok {
@@ -238,7 +238,7 @@ func measure(r *record, f *flags, l *gen.Loop, s scenario, server *server) error
 	if err := run(f.duration); err != nil {
 		return err
 	}
-	// The time may be too short for a single operation; that none comes at all is another thing.
+	// The time may be too short for a single operation, but there must be one eventually.
 	if err := l.Until(f.patience, func() bool { return s.done() > ops }); err != nil {
 		return fmt.Errorf("nothing has happened, %d answers are missing: %w", s.pending(), err)
 	}
@@ -257,7 +257,7 @@ func measure(r *record, f *flags, l *gen.Loop, s scenario, server *server) error
 	if err := l.Until(f.patience, func() bool { return s.pending() == 0 }); err != nil {
 		return fmt.Errorf("%d answers are missing: %w", s.pending(), err)
 	}
-	// What should not come has time to come.
+	// Leave time for messages that should not arrive.
 	if err := l.Run(100 * time.Millisecond); err != nil {
 		return err
 	}

@@ -14,18 +14,18 @@ import (
 // scenario is a kind of load.
 type scenario interface {
 	gen.Handler
-	// prepare sets up what the load needs, rooms for instance.
+	// prepare sets up the load, for example its rooms.
 	prepare(l *gen.Loop) error
-	// start begins the load, stop lets what is under way come to its end. pending is how many answers are to come.
+	// start starts the load. stop lets operations in flight complete. pending returns the number of outstanding answers.
 	start()
 	stop()
 	pending() int
 	// done is how many operations are complete. reset is called when the measurement begins.
 	done() int64
 	reset()
-	// verify checks at the end what could not be checked on the way.
+	// verify performs the checks that are possible only at the end.
 	verify(l *gen.Loop) error
-	// report adds to r what only this scenario has.
+	// report adds the figures of this scenario to r.
 	report(r *record)
 }
 
@@ -62,14 +62,14 @@ func newScenario(f *flags) (scenario, error) {
 	return nil, fmt.Errorf("unknown scenario %q", f.scenario)
 }
 
-// common is what scenarios share.
+// common is the part that all scenarios share.
 type common struct {
 	loop     *gen.Loop
 	stopping bool
 	ops      int64
-	waiting  int // answers to come
+	waiting  int // outstanding answers
 
-	asked  bool // by ask
+	asked  bool // ask waits for an answer
 	answer []byte
 }
 
@@ -81,10 +81,10 @@ func (s *common) reset()                    {}
 func (s *common) verify(*gen.Loop) error    { return nil }
 func (s *common) report(*record)            {}
 
-// askID is the id of the acknowledgement that ask waits for; no scenario uses it.
+// askID is the acknowledgement id of ask. Scenarios do not use it.
 const askID = "7"
 
-// ask sends an event and returns the acknowledgement's argument. The scenario's Message gives what it does not know to
+// ask sends an event and returns the argument of its acknowledgement. The scenario's Message must pass unknown messages to
 // answered.
 func (s *common) ask(c *gen.Conn, event string) (string, error) {
 	s.asked, s.answer = true, nil
@@ -95,7 +95,7 @@ func (s *common) ask(c *gen.Conn, event string) (string, error) {
 	return string(s.answer), nil
 }
 
-// answered takes the answer to ask.
+// answered handles the answer to ask.
 func (s *common) answered(m []byte) error {
 	const prefix = "43" + askID + "["
 	if !s.asked || !bytes.HasPrefix(m, []byte(prefix)) || m[len(m)-1] != ']' {
@@ -105,8 +105,8 @@ func (s *common) answered(m []byte) error {
 	return nil
 }
 
-// settle waits until the server has run what it runs for a client that has connected: it joins the room "all" there, which
-// CONNECT does not wait for.
+// settle waits until the server has run its connection handlers, which add each client to the room "all". CONNECT does not
+// wait for them.
 func (s *common) settle(l *gen.Loop) error {
 	for _, c := range l.Clients {
 		answer, err := s.ask(c, `["echo",1]`)
@@ -136,13 +136,13 @@ func (s *common) joinRooms(l *gen.Loop, room func(client int) int) error {
 
 func unexpected(m []byte) error { return fmt.Errorf("unexpected message %.200q", m) }
 
-// tag is the start of what events carry: two numbers of eight digits, from which it can be told whose it is.
+// tag is the start of a payload: two numbers of eight digits that identify the event.
 const (
 	tagWidth  = 8
 	tagLength = 2 * tagWidth
 )
 
-// filler returns n bytes of text for a payload, of which the first tagLength are for the tag. It is no shorter than the tag.
+// filler returns n bytes of text for a payload, but at least tagLength. The first tagLength bytes are for the tag.
 func filler(n int) []byte {
 	const text = "0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ."
 	n = max(n, tagLength)
@@ -157,20 +157,20 @@ func fieldOf(message, payload []byte, end string) field {
 	return field{len(message) - len(end) - len(payload)}
 }
 
-// put writes the tag to what is to be sent.
+// put writes the tag to a message to be sent.
 func (f field) put(t *gen.Template, a, b uint32) {
 	t.Digits(f.tag, tagWidth, a)
 	t.Digits(f.tag+tagWidth, tagWidth, b)
 }
 
-// putPlain writes the tag to what is expected.
+// putPlain writes the tag to an expected message.
 func (f field) putPlain(m []byte, a, b uint32) {
 	gen.Digits(m, f.tag, tagWidth, a)
 	gen.Digits(m, f.tag+tagWidth, tagWidth, b)
 }
 
-// isEvent reports whether m is the event want, apart from an offset behind the arguments, which a server that keeps
-// sessions for recovery adds.
+// isEvent reports whether m is the event want, ignoring the offset after the arguments that a server with recovery
+// adds.
 func isEvent(m, want []byte) bool {
 	if bytes.Equal(m, want) {
 		return true
@@ -209,7 +209,7 @@ func (s *heartbeat) done() int64 { return int64(s.loop.Pings) }
 
 func (*heartbeat) Message(_ *gen.Conn, m []byte, _ bool) error { return unexpected(m) }
 
-// verify wants each client to have been asked at each interval, give or take one.
+// verify checks that each client got a ping per interval, give or take one.
 func (s *heartbeat) verify(l *gen.Loop) error {
 	elapsed := time.Since(s.began)
 	want := int(elapsed / s.interval)

@@ -10,15 +10,15 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/proc"
 )
 
-// Of a storm's clients, one of so many as leaving leaves when it has its answer. So 20,000 can come where a process may have
-// only so many descriptors, stormInFlight of which are there at once.
+// One of leaving clients of a storm leaves when it has its answer, so that 20,000 clients can connect where a process may
+// have 20,000 descriptors. At most stormInFlight clients are connected at once.
 const (
 	leaving       = 10
 	stormInFlight = 18_000
 )
 
-// storm is clients that all connect at once, as they do after a server was restarted. Each emits an acknowledged event the moment
-// it has joined; some leave then.
+// storm is a load of clients that all connect at once, as after the restart of a server. Each emits an acknowledged event as
+// soon as it has joined. Some leave when it is acknowledged.
 type storm struct {
 	*ack
 	answers []int // by client
@@ -30,7 +30,7 @@ func newStorm(f *flags) *storm {
 
 // Opened implements gen.Opener.
 func (s *storm) Opened(c *gen.Conn) {
-	if s.loop != nil { // those that connect before anything is measured do nothing
+	if s.loop != nil { // clients that connect before the measurement do nothing
 		s.send(c)
 	}
 }
@@ -84,7 +84,7 @@ func (s *storm) run(r *record, f *flags, l *gen.Loop, server *server) error {
 		r.Peak = float64(peak-base.resident) / float64(f.clients)
 	}
 	r.Ops = s.ops
-	if err := l.Run(100 * time.Millisecond); err != nil { // what should not come has time to come
+	if err := l.Run(100 * time.Millisecond); err != nil { // leave time for messages that should not arrive
 		return err
 	}
 	for i, n := range s.answers {

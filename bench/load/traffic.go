@@ -10,15 +10,15 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/gen"
 )
 
-// burstSize is how many events go one way before one that is answered says that they have arrived.
+// burstSize is the number of events sent in one direction per answered event, which confirms their arrival.
 const burstSize = 16
 
-// inward is events that are not acknowledged: each client sends bursts of which the last event is acknowledged.
+// inward is a load of events from clients. Each client sends bursts; only the last event of a burst is acknowledged.
 type inward struct {
 	common
 	burst  []byte // the frames without acknowledgement
 	fence  *ack
-	before int64 // what the server had counted at the start
+	before int64 // the server's count at the start
 	bursts int64
 }
 
@@ -82,7 +82,7 @@ func (s *inward) verify(l *gen.Loop) error {
 	return nil
 }
 
-// outward is events that the server emits to one client after the other: each client asks for a burst at a time.
+// outward is a load of events to single clients. Each client requests one burst at a time.
 type outward struct {
 	common
 	template *gen.Template
@@ -135,7 +135,7 @@ func (s *outward) Message(c *gen.Conn, m []byte, isBinary bool) error {
 	return nil
 }
 
-// broadcast is events to everyone, one at a time: the next is sent when all have received the last.
+// broadcast is a load of events to all clients, one at a time. The next is sent when all clients have received the last.
 type broadcast struct {
 	common
 	template *gen.Template
@@ -205,7 +205,7 @@ func (s *broadcast) Message(c *gen.Conn, m []byte, isBinary bool) error {
 	return nil
 }
 
-// rooms is events to many rooms at once, of which each has one under way. Members of a room take turns.
+// rooms is a load of events to many rooms at once. Each room has one event in flight. Its members take turns to send it.
 type rooms struct {
 	common
 	template *gen.Template

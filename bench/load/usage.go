@@ -10,7 +10,7 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/proc"
 )
 
-// usage is what the server had used at a moment.
+// usage is the resource usage of the server at a moment.
 type usage struct {
 	at         time.Time
 	cpu        time.Duration // user and system time
@@ -18,7 +18,7 @@ type usage struct {
 	goroutines int
 }
 
-// server is the process under load. What is not known about it is left out.
+// server is the process under load. Unknown values are omitted.
 type server struct {
 	pid   int
 	debug string
@@ -42,7 +42,7 @@ func (s *server) usage() (u usage, err error) {
 	return u, nil
 }
 
-// collect has the server collect its garbage.
+// collect makes the server collect its garbage.
 func (s *server) collect() error {
 	if s.debug == "" {
 		return nil

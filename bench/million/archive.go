@@ -22,7 +22,7 @@ type archive struct {
 	inode int
 }
 
-// add adds a file. Those that are in a folder come after it.
+// add adds a file. A directory must be added before its files.
 func (a *archive) add(name string, mode int, d device, data []byte) {
 	a.inode++
 	const uid, gid, links, mtime, check = 0, 0, 1, 0, 0

@@ -70,7 +70,7 @@ func (f *fleet) kill() {
 	}
 }
 
-// run starts the servers and workers, and has them work.
+// run starts the servers and workers and runs the test.
 func (f *fleet) run(program string) error {
 	perProcess, err := clientsPerProcess(f.n)
 	if err != nil {
@@ -85,7 +85,7 @@ func (f *fleet) run(program string) error {
 	return nil
 }
 
-// work has servers and workers do what there is to be done.
+// work runs the test on the servers and workers.
 func (f *fleet) work() error {
 	f.began = time.Now()
 	if err := f.printHead(); err != nil {
@@ -116,7 +116,7 @@ func (f *fleet) connected(step int) (n int) {
 	return n
 }
 
-// all gives each worker a command and waits for the answers "ok".
+// all sends each worker a command and waits for the answers "ok".
 func (f *fleet) all(command func(i int) string) error {
 	for i, w := range f.workers {
 		if err := w.tell("%s", command(i)); err != nil {
@@ -131,7 +131,7 @@ func (f *fleet) all(command func(i int) string) error {
 	return nil
 }
 
-// status is what the workers know of their clients.
+// status is the state of the workers' clients.
 type status struct {
 	clients   int
 	pings     int // heartbeats that were answered
@@ -162,7 +162,7 @@ func (f *fleet) status() (all status, err error) {
 	return all, nil
 }
 
-// hold waits until each client has answered so many more pings. A connection that closes meanwhile ends the run.
+// hold waits until each client has answered the given number of further pings. If a connection closes, the run ends.
 func (f *fleet) hold() error {
 	before, err := f.status()
 	if err != nil {
@@ -182,7 +182,7 @@ func (f *fleet) hold() error {
 	return nil
 }
 
-// broadcast sends an event to all and waits until all have it.
+// broadcast sends an event to all clients and waits until all have received it.
 func (f *fleet) broadcast() error {
 	if err := f.all(func(int) string { return "expect " + text }); err != nil {
 		return err
@@ -204,7 +204,7 @@ func (f *fleet) broadcast() error {
 	if err := f.print("after a broadcast", f.n); err != nil {
 		return err
 	}
-	// Later than what was printed, so that a delivery too many would show, too.
+	// Wait longer than the printed time, so that a surplus delivery would show, too.
 	now, err := f.status()
 	if err != nil {
 		return err

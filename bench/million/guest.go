@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settings are the kernel's limits for a million connections, of which this machine has both ends.
+// settings are the kernel's limits for a million connections with both ends on this machine.
 //
-// What passes through the loopback interface waits in a queue of 1,000 packets. After a broadcast the timers of more
-// acknowledgements than that run out in one tick of the clock; the others would be lost, sent again later and later, and hold
-// up the pings that come behind them until clients are timed out.
+// By default the loopback interface queues 1,000 packets. After a broadcast more acknowledgements than that are due in one
+// tick of the clock. The others would be lost, be retransmitted with growing delays, and hold up the pings behind them until
+// clients time out.
 var settings = map[string]string{
 	"fs/nr_open":                         "4000000",
 	"fs/file-max":                        "8000000",
@@ -26,12 +26,12 @@ var settings = map[string]string{
 	"net/ipv4/tcp_slow_start_after_idle": "0",
 }
 
-// runGuest is what the virtual machine does: it is the first process there. It returns only on an error that keeps it from
-// turning the machine off.
+// runGuest is the first process of the virtual machine. It returns only if it fails to turn off the
+// machine.
 func runGuest(n int) error {
 	err := prepareGuest()
 	if err == nil {
-		// Nobody ends the processes: closing all connections would take long, and they end with the machine.
+		// The processes are not stopped: closing all connections would take long, and they end with the machine.
 		f := &fleet{out: os.Stdout, n: n}
 		err = f.run("/server")
 	}
@@ -40,7 +40,7 @@ func runGuest(n int) error {
 	} else {
 		fmt.Println(done)
 	}
-	// What waits in the console's buffer would be lost.
+	// The contents of the console's buffer would be lost.
 	if err := unix.IoctlSetInt(int(os.Stdout.Fd()), unix.TCSBRK, 1); err != nil {
 		return os.NewSyscallError("ioctl", err)
 	}
@@ -60,15 +60,15 @@ func prepareGuest() error {
 			return err
 		}
 	}
-	// Server and clients share a processor. Without this each message would have it change hands, which is dear under
-	// emulation: all translations of addresses are lost.
+	// Server and clients share a processor. Without this each message would switch processes, which is expensive under
+	// emulation, because all address translations are lost.
 	if err := os.WriteFile("/sys/kernel/debug/sched/features", []byte("NO_WAKEUP_PREEMPTION"), 0); err != nil {
 		return err
 	}
 	return loopbackUp()
 }
 
-// loopbackUp brings up the loopback interface, which then has all addresses of 127.0.0.0/8.
+// loopbackUp brings up the loopback interface with all addresses of 127.0.0.0/8.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

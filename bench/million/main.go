@@ -1,11 +1,11 @@
 //go:build linux
 
 // Command million holds a million Socket.IO connections, each in a room, through two heartbeats, then sends an event to
-// all of them and counts the deliveries. It prints what the server uses on the way.
+// all of them and counts the deliveries. It prints the server's usage at each step.
 //
-// Where a process may not have so many descriptors, servers and clients are spread over several processes, up to
-// maxServers; more connections than those may have are held in a virtual machine, whose image it makes of Debian's kernel
-// and two programs: the server, and itself as first process and as clients.
+// If a process may not have enough descriptors, servers and clients are spread over several processes, up to maxServers.
+// If that is not enough, the connections are held in a virtual machine. Its image consists of Debian's kernel and two
+// programs: the server, and this program as the first process and as clients.
 package main
 
 import (
@@ -25,7 +25,7 @@ const (
 	// spare is the number of descriptors that a process needs for other things than clients.
 	spare  = 200
 	module = "github.com/myriad-rt/myriad/"
-	// workerClients is how many clients a worker has at most, if descriptors allow.
+	// workerClients is the maximum number of clients of a worker, if descriptors allow.
 	workerClients = 250_000
 	// maxServers is how many servers are started at most: a million should be one server's.
 	maxServers = 8
@@ -63,8 +63,8 @@ func main() {
 	}
 }
 
-// run holds n connections, in a virtual machine if it has to be or this one may not. What was printed goes to the file
-// transcript, too, unless that is empty; also if the run fails.
+// run holds n connections, in a virtual machine if that is requested or this machine cannot hold them. The output is also
+// written to the file transcript, unless that is empty, even if the run fails.
 func run(n int, program string, vm bool, kernel, transcript string) error {
 	var said bytes.Buffer
 	out := io.MultiWriter(os.Stdout, &said)
@@ -81,7 +81,7 @@ func run(n int, program string, vm bool, kernel, transcript string) error {
 	return errors.Join(err, os.WriteFile(transcript, formatTranscript(n, vm, said.Bytes(), err), 0o644))
 }
 
-// formatTranscript returns the transcript of a run that has printed what was said and ended with err.
+// formatTranscript returns the transcript of a run with this output that ended with err.
 func formatTranscript(n int, vm bool, said []byte, err error) []byte {
 	head := fmt.Sprintf(transcriptHead, n)
 	if vm {
@@ -143,8 +143,8 @@ func enoughDescriptors(n int) bool {
 	return err == nil && n <= maxServers*perProcess
 }
 
-// raiseLimit raises the number of descriptors that this process and those it starts may have to want, or as far as it
-// goes, and returns it.
+// raiseLimit raises the limit for the descriptors of this process and its children to want, or as far as possible,
+// and returns it.
 func raiseLimit(want uint64) (int, error) {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {

@@ -10,7 +10,7 @@ import (
 	"os/exec"
 )
 
-// process is a server or a worker: something that says what it does line by line.
+// process is a server or a worker, which reports its progress line by line.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
@@ -35,7 +35,7 @@ func start(name, program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// line returns the next line that the process says.
+// line returns the next line of the process's output.
 func (p *process) line() (string, error) {
 	if !p.lines.Scan() {
 		err := p.lines.Err()
@@ -47,7 +47,7 @@ func (p *process) line() (string, error) {
 	return p.lines.Text(), nil
 }
 
-// tell gives a worker a command; its answer is the next line.
+// tell sends a worker a command. The next line is its answer.
 func (p *process) tell(format string, args ...any) error {
 	if _, err := fmt.Fprintf(p.stdin, format+"\n", args...); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
@@ -55,7 +55,7 @@ func (p *process) tell(format string, args ...any) error {
 	return nil
 }
 
-// ask is tell with the answer.
+// ask sends a worker a command and returns its answer.
 func (p *process) ask(format string, args ...any) (string, error) {
 	if err := p.tell(format, args...); err != nil {
 		return "", err
@@ -66,6 +66,6 @@ func (p *process) ask(format string, args ...any) (string, error) {
 // kill ends the process.
 func (p *process) kill() {
 	_ = p.stdin.Close()
-	_ = p.cmd.Process.Kill() // has ended already, perhaps
+	_ = p.cmd.Process.Kill() // it may have exited
 	_ = p.cmd.Wait()         // the signal is no news
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/myriad-rt/myriad/bench/internal/proc"
 )
 
-// report is what a run has shown beside the lines that were printed.
+// report is the result of a run, in addition to the printed lines.
 type report struct {
-	kernel    int64 // bytes that the kernel had allocated for itself before the first client
+	kernel    int64 // bytes allocated by the kernel before the first client
 	used      usage // as printed last
 	held      usage // after the heartbeats
 	most      int64 // resident bytes of all servers, the most that was printed
@@ -24,12 +24,12 @@ type report struct {
 	delivered int
 }
 
-// usage is what the servers use, and the kernel.
+// usage is the resource usage of the servers and the kernel.
 type usage struct {
 	resident int64 // bytes
 	grown    int64 // bytes of resident since before the first client
 	heap     int64 // bytes in use of Go's heap
-	kernel   int64 // bytes that the kernel has allocated for itself: sockets of both ends, for the most part
+	kernel   int64 // bytes allocated by the kernel, mostly for sockets of both ends
 	cpu      time.Duration
 }
 
@@ -56,7 +56,7 @@ func (f *fleet) usage() (u usage, err error) {
 	return u, err
 }
 
-// slab returns the bytes that the kernel has allocated for objects of its own.
+// slab returns the bytes that the kernel has allocated for its own objects.
 func slab() (int64, error) {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -80,7 +80,7 @@ func (f *fleet) printHead() (err error) {
 	return err
 }
 
-// print prints what the servers use.
+// print prints the usage of the servers.
 func (f *fleet) print(what string, connections int) error {
 	u, err := f.usage()
 	if err != nil {
@@ -97,7 +97,7 @@ func (f *fleet) print(what string, connections int) error {
 	return err
 }
 
-// printClosed prints how many sessions the servers have closed for which reason, which says why a run has failed.
+// printClosed prints the number of closed sessions for each reason, which explains why a run has failed.
 func (f *fleet) printClosed() error {
 	for _, s := range f.servers {
 		now, err := s.stats()
@@ -124,14 +124,14 @@ func closures(closed map[string]uint64) (list string) {
 
 func mega(n int64) float64 { return float64(n) / 1e6 }
 
-// What a million connections may take: goalBytes for each, which is a gigabyte in all.
+// Goals for a million connections: goalBytes for each, a gigabyte in total.
 const (
 	million   = 1_000_000
 	goalBytes = 1000
 )
 
-// printGoals prints what was to be reached, and what was. What the program takes without connections is too much for a
-// goal in all if they are few.
+// printGoals prints the goals and the results. With few connections there is no goal for the total, because the program
+// without connections takes too large a part of it.
 func (f *fleet) printGoals() error {
 	type row struct {
 		what, goal, is string

@@ -20,7 +20,7 @@ type server struct {
 	base  int64  // resident bytes before the first client
 }
 
-// startServer starts a server with default settings that has its own listener.
+// startServer starts a server with default settings and its own listener.
 func startServer(program string, i int) (s *server, err error) {
 	p, err := start("server "+strconv.Itoa(i), program, "-addr", "127.0.0.1:0", "-own-listener", "-debug", "127.0.0.1:0")
 	if err != nil {
@@ -38,14 +38,14 @@ func startServer(program string, i int) (s *server, err error) {
 	if s.addr, err = p.value("listening on "); err != nil {
 		return nil, err
 	}
-	if _, err = s.stats(); err != nil { // what this takes is not the clients'
+	if _, err = s.stats(); err != nil { // its memory is not due to clients
 		return nil, err
 	}
 	s.base, err = proc.Resident(p.cmd.Process.Pid)
 	return s, err
 }
 
-// value returns what follows prefix in the next line.
+// value returns the text after prefix in the next line.
 func (p *process) value(prefix string) (string, error) {
 	line, err := p.line()
 	if err != nil {
@@ -58,7 +58,7 @@ func (p *process) value(prefix string) (string, error) {
 	return value, nil
 }
 
-// stats is what a server says of itself.
+// stats holds the statistics of a server.
 type stats struct {
 	HeapInuse int64             // bytes in use of the heap
 	Closed    map[string]uint64 // sessions, by reason
@@ -73,7 +73,7 @@ func (s *server) stats() (now stats, err error) {
 	return now, json.NewDecoder(r.Body).Decode(&now)
 }
 
-// collect has the server collect garbage and give back what is free.
+// collect makes the server collect garbage and return free memory to the system.
 func (s *server) collect() error {
 	r, err := http.Post("http://"+s.debug+"/gc", "", nil)
 	if err != nil {

@@ -22,21 +22,21 @@ import (
 
 const (
 	emulator = "qemu-system-x86_64"
-	done     = "million: done" // the last line of a guest that has succeeded
+	done     = "million: done" // the last line of a successful guest
 )
 
-// How the emulator is called. Its clock counts instructions, one a nanosecond, and skips the time in which there is nothing
-// to do. So a busy host is not seen inside, and nothing times out because emulation is slow.
+// Arguments of the emulator. Its clock counts instructions, one per nanosecond, and skips idle time. So the guest does not
+// notice a busy host, and nothing times out because emulation is slow.
 var emulatorArgs = []string{
 	"-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
 	"-machine", "pc", "-cpu", "qemu64", "-smp", "1", "-m", "18G",
 	"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
 }
 
-// kernelArgs are the kernel's parameters. The guest is told that the time stamp counter, which is incremented with each
-// instruction, runs at 16 GHz: that makes a processor with 16,000 million instructions in each of its seconds, which is
-// what four of the host's have. Those of one are too few: clients are timed out. The rest turns off what costs
-// instructions and has nothing to do with connections.
+// kernelArgs are the kernel's parameters. The time stamp counter, which is incremented with each instruction, is declared
+// to run at 16 GHz. That makes a processor with 16,000 million instructions per second of the guest, as much as four
+// processors of the host. With fewer, clients time out. The other parameters turn off features that cost instructions and
+// have nothing to do with connections.
 var kernelArgs = []string{
 	"console=ttyS0", "quiet", "panic=-1",
 	"tsc_early_khz=16000000", "tsc=reliable", "clocksource=tsc",
@@ -44,8 +44,8 @@ var kernelArgs = []string{
 	"thash_entries=2097152", "transparent_hugepage=madvise",
 }
 
-// runVM runs the million in a virtual machine: it has a kernel of its own, with the limits that it takes. The empty path of a
-// kernel stands for Debian's.
+// runVM runs the test in a virtual machine with its own kernel and limits. If the path of the kernel is empty, Debian's
+// kernel is used.
 func runVM(n int, kernel string, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "myriad-million-")
 	if err != nil {
@@ -66,7 +66,7 @@ func runVM(n int, kernel string, out io.Writer) error {
 	}
 	args := kernelArgs
 	if gogc := os.Getenv("GOGC"); gogc != "" {
-		args = append(args, "GOGC="+gogc) // what the kernel does not know is in the environment of the first process
+		args = append(args, "GOGC="+gogc) // parameters unknown to the kernel become the environment of the first process
 	}
 	args = append(args, "--", "-guest", fmt.Sprint("-n=", n))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -85,7 +85,7 @@ func runVM(n int, kernel string, out io.Writer) error {
 		strings.Join(args, " "))
 	succeeded, err := copySerial(out, serial)
 	if err != nil {
-		stop() // nobody reads what it says
+		stop() // its output is no longer read
 	}
 	if err = errors.Join(err, cmd.Wait()); err != nil {
 		return err
@@ -98,7 +98,7 @@ func runVM(n int, kernel string, out io.Writer) error {
 	return err
 }
 
-// copySerial copies what the guest says to out, until it has turned itself off, and reports whether it has succeeded.
+// copySerial copies the output of the guest to out until the guest turns itself off, and reports whether it succeeded.
 func copySerial(out io.Writer, serial io.Reader) (succeeded bool, err error) {
 	lines := bufio.NewScanner(serial)
 	for lines.Scan() {
@@ -132,7 +132,7 @@ func installEmulator() error {
 	return err
 }
 
-// apt runs apt-get as the superuser, who is not asked for a password.
+// apt runs apt-get as root, without asking for a password.
 func apt(args ...string) error {
 	command := append([]string{"apt-get", "-o", "DPkg::Lock::Timeout=120"}, args...)
 	if os.Geteuid() != 0 {
@@ -170,7 +170,7 @@ func fetchKernel(dir string) (string, error) {
 	return unpackKernel(packages[0], dir)
 }
 
-// kernelName returns the name of the package that has the kernel; another one depends on its newest version.
+// kernelName returns the name of the package with the newest kernel, which another package depends on.
 func kernelName() (string, error) {
 	const newest = "linux-image-amd64"
 	said, err := exec.Command("apt-cache", "depends", newest).CombinedOutput()

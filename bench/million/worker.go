@@ -19,13 +19,13 @@ const inFlight = 512
 // connectTimeout is how long the clients of one step may take to connect. An emulated machine is slow.
 const connectTimeout = 3 * time.Hour
 
-// worker is a process with clients. It takes commands from its standard input, one a line, and answers each with a line:
+// worker is a process with clients. It reads commands from its standard input, one per line, and answers each with a line:
 //
 //	connect N    connects N more clients
 //	expect TEXT  from now on the event "msg" with TEXT may come, once to each client
 //	send TEXT    has the first client send the event "bcast" with TEXT
-//	status       the number of clients, the pings that they have answered, the fewest and the most of these by one
-//	             client, and the deliveries of the event
+//	status       the number of clients, the number of pings answered by all clients, the lowest and the highest
+//	             number answered by one client, and the number of deliveries of the event
 type worker struct {
 	loop      *gen.Loop
 	commands  chan string
@@ -104,7 +104,7 @@ func (w *worker) do(line string) (answer string, err error) {
 	return "", fmt.Errorf("unknown command %q", line)
 }
 
-// Message takes the broadcast, once.
+// Message handles the broadcast, which must come once.
 func (w *worker) Message(c *gen.Conn, m []byte, isBinary bool) error {
 	if isBinary || string(m) != w.want || w.seen[c.Index] {
 		return fmt.Errorf("unexpected message %.200q", m)

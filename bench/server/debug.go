@@ -21,8 +21,8 @@ type stats struct {
 	Closed map[engineio.CloseReason]uint64 `json:"closed"` // sessions, since the server started
 }
 
-// debugHandler serves the profiles of runtime/pprof, GET /stats, and POST /gc, which collects garbage and gives what it
-// can back to the system.
+// debugHandler serves the profiles of runtime/pprof, GET /stats, and POST /gc, which collects garbage and returns free
+// memory to the system.
 func debugHandler(sessions *engineio.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -33,7 +33,7 @@ func debugHandler(sessions *engineio.Server) http.Handler {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(stats{ // the client has gone
+		_ = json.NewEncoder(w).Encode(stats{ // fails if the client has gone
 			Goroutines: runtime.NumGoroutine(),
 			HeapAlloc:  m.HeapAlloc,
 			HeapInuse:  m.HeapInuse,

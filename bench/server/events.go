@@ -7,14 +7,14 @@ import (
 	"github.com/myriad-rt/myriad/socketio"
 )
 
-// greeting is what the event "greet" carries: an argument that is decoded into a struct and encoded again.
+// greeting is the argument of the event "greet", which is decoded into a struct and encoded again.
 type greeting struct {
 	Room string `json:"room"`
 	Text string `json:"text"`
 	N    int    `json:"n"`
 }
 
-// burst asks for Count events with Data.
+// burst requests Count events with Data.
 type burst struct {
 	Count int    `json:"count"`
 	Data  string `json:"data"`
@@ -26,7 +26,7 @@ type roomMessage struct {
 	Data string `json:"data"`
 }
 
-// maxBurst bounds what one event can make the server send.
+// maxBurst bounds the number of events that the server sends for one event.
 const maxBurst = 10_000
 
 // register puts the events of the contract on io.
@@ -63,7 +63,7 @@ func register(io *socketio.Server) {
 	})
 }
 
-// report logs an error of sending to s, other than that s has left.
+// report logs an error of sending to s, unless s has left.
 func report(s *socketio.Socket, err error) {
 	if err != nil && s.Connected() {
 		log.Printf("socket %s: %v", s.ID(), err)

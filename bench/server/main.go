@@ -1,5 +1,5 @@
-// Command server is the program under load of the benchmarks: a Socket.IO server with a handful of events, written as
-// an ordinary user would write it. README.md of the folder above has the contract in words.
+// Command server is the server under load in the benchmarks: a Socket.IO server with a handful of events, written as
+// a user would write it. The README.md of the parent directory describes its contract.
 package main
 
 import (
@@ -58,7 +58,7 @@ func main() {
 	}
 }
 
-// shutdownTimeout is how long clients have to take what is queued for them when the program ends.
+// shutdownTimeout is the time that clients have to receive their queued messages when the program ends.
 const shutdownTimeout = 3 * time.Second
 
 // run serves until ctx ends.
@@ -119,8 +119,8 @@ func run(ctx context.Context, f *flags) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	// The server first: net/http does not know of WebSocket connections. A client that does not take what is left for
-	// it in time is cut off, which is no failure of this program.
+	// Shut down the Socket.IO server first, because net/http does not track WebSocket connections. A client that does not
+	// receive its messages in time is cut off, which is not a failure of this program.
 	if err := io.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// A verdict says how a server has done in a case.
+// A verdict is a server's result in a case.
 type verdict string
 
 const (
 	ok            verdict = "ok"
 	nonStrict     verdict = "non-strict"    // it may do that, but others do better
 	informational verdict = "informational" // the protocol leaves it open
-	limited       verdict = "limited"       // it has a limit that the case exceeds
+	limited       verdict = "limited"       // the case exceeds a limit of the server
 )
 
-// testCase is one case. Ids and subjects are those of the published Autobahn test suite.
+// testCase is one case, with its id and subject in the published Autobahn test suite.
 type testCase struct {
 	id   string
 	what string // the client sends
@@ -25,7 +25,7 @@ type testCase struct {
 	offer string // Sec-WebSocket-Extensions
 }
 
-// group is the cases whose ids begin with the same number.
+// group is all cases whose ids begin with the same number.
 type group struct {
 	title string
 	cases []testCase
@@ -45,7 +45,7 @@ func (g *group) add(prefix string, cases ...testCase) {
 	}
 }
 
-// groups returns all cases. Those that repeat something do so as often as messages says, 1,000 times in the published suite.
+// groups returns all cases. messages is the number of repetitions in cases that repeat something, 1,000 in the published suite.
 func groups(messages int) []group {
 	return []group{
 		framing(), pings(), reservedBits(), opcodes(), fragmentation(), utf8Handling(), closeHandling(),
@@ -68,7 +68,7 @@ func echo(what, kind, payload string, send func(p *peer)) testCase {
 	}}
 }
 
-// refusal is a case in which the server answers what send sends by closing the connection with code 1002.
+// refusal is a case in which the server must close the connection with code 1002 when send has been called.
 func refusal(what string, send func(p *peer)) testCase {
 	return testCase{what: what, want: wantRefusal, run: func(p *peer) verdict {
 		send(p)
@@ -77,8 +77,8 @@ func refusal(what string, send func(p *peer)) testCase {
 	}}
 }
 
-// refusalAfter is a refusal of what follows a text message, which is sent back before. A server that closes the connection
-// without sending it back is not strict.
+// refusalAfter is a refusal that follows a text message, which the server must echo first. A server that closes the
+// connection without the echo is not strict.
 func refusalAfter(what, message string, send func(p *peer)) testCase {
 	return testCase{what: what, want: "the first message, then " + wantRefusal, run: func(p *peer) verdict {
 		send(p)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// closes is a case in which the client sends a close frame, and perhaps more that has no effect, and the server answers with
-// one of codes.
+// closes is a case in which the client sends a close frame, perhaps followed by bytes without effect, and the server answers
+// with one of codes.
 func closes(what string, send func(p *peer), codes ...uint16) testCase {
 	want := "close"
 	if codes[0] != 0 {
@@ -19,7 +19,7 @@ func closes(what string, send func(p *peer), codes ...uint16) testCase {
 	}}
 }
 
-// open is a case whose outcome the protocol leaves open. The server has to end the connection.
+// open is a case whose outcome the protocol leaves open. The server must end the connection.
 func open(what string, send func(p *peer)) testCase {
 	return testCase{what: what, want: "the end", run: func(p *peer) verdict {
 		send(p)

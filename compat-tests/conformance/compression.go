@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// volumes are the messages of the cases of compression: their size in bytes, and that of their fragments, 0 if they have none.
+// volumes are the messages of the compression cases: their size and the size of their fragments, in bytes. 0 means unfragmented.
 var volumes = []struct{ size, fragment int }{
 	{16, 0}, {64, 0}, {256, 0}, {kib, 0}, {4 * kib, 0}, {8 * kib, 0}, {16 * kib, 0}, {32 * kib, 0}, {64 * kib, 0}, {128 * kib, 0},
 	{8 * kib, 256}, {16 * kib, 256}, {32 * kib, 256}, {64 * kib, 256}, {128 * kib, 256},
 	{128 * kib, kib}, {128 * kib, 4 * kib}, {128 * kib, 32 * kib},
 }
 
-// plainOffer is what clients offer that leave everything to the server.
+// plainOffer is an offer that leaves everything to the server.
 const plainOffer = "permessage-deflate; client_no_context_takeover; client_max_window_bits"
 
 func compression(messages int) group {
@@ -163,7 +163,7 @@ func bitmapData() []byte {
 	return b
 }
 
-// documentData returns 1 MiB in which text takes turns with bytes that cannot be compressed.
+// documentData returns 1 MiB of text alternating with bytes that cannot be compressed.
 func documentData() []byte {
 	r := source()
 	var b []byte

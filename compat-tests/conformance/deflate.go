@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// deflate is permessage-deflate as a client has negotiated it, RFC 7692.
+// deflate is permessage-deflate as negotiated by a client, RFC 7692.
 type deflate struct {
 	out         bytes.Buffer
 	writer      *flate.Writer
@@ -30,7 +30,7 @@ func negotiated(offer string, answers []string) *deflate {
 	if name != "permessage-deflate" {
 		fail("extension %q was not offered", name)
 	}
-	// The answer has to fit one of the offers.
+	// The answer must match one of the offers.
 	fits := slices.ContainsFunc(strings.Split(offer, ","), func(one string) bool {
 		_, offered := parseExtension(one)
 		return answersOffer(parameters, offered)
@@ -62,7 +62,7 @@ func answersOffer(parameters, offered map[string]string) bool {
 				return false
 			}
 		case "client_max_window_bits":
-			// This client offers it without a value. It cannot limit its window, so no server may ask it to here.
+			// This client offers it without a value. It cannot limit its window, so the server must not request that.
 			if !asked || windowBits(value) != 15 {
 				return false
 			}
@@ -103,7 +103,7 @@ func (d *deflate) compress(payload []byte) []byte {
 	if d.forgetsSent {
 		d.writer.Reset(&d.out)
 	}
-	_, _ = d.writer.Write(payload) // a bytes.Buffer takes everything
+	_, _ = d.writer.Write(payload) // writing to a bytes.Buffer does not fail
 	_ = d.writer.Flush()
 	return bytes.Clone(bytes.TrimSuffix(d.out.Bytes(), []byte{0, 0, 0xFF, 0xFF}))
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pause is what the client waits for in the middle of a message.
+// pause is the time that the client waits in the middle of a message.
 const pause = 50 * time.Millisecond
 
 func fragmentation() group {

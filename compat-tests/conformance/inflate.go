@@ -5,8 +5,8 @@ import "errors"
 // maxDistance is the largest distance of a reference to earlier bytes, RFC 1951 section 3.2.5.
 const maxDistance = 32 << 10
 
-// inflater decompresses messages as RFC 1951 and RFC 7692 say, and judges what no ordinary decompressor looks at:
-// whether references stay within the window that was negotiated, and within the message if there is no context.
+// inflater decompresses messages by RFC 1951 and RFC 7692. Unlike ordinary decompressors it also checks that references
+// stay within the negotiated window, and within the message if there is no context takeover.
 type inflater struct {
 	limit   int    // size of the window in bytes
 	forgets bool   // each message is compressed on its own
@@ -18,7 +18,7 @@ var (
 	errDistance = errors.New("compressed data refer to bytes outside the window")
 )
 
-// inflate returns the message whose payload was compressed to b.
+// inflate decompresses the payload b of a message.
 //
 // RFC 7692 section 7.2.2.
 func (f *inflater) inflate(b []byte) (message []byte, err error) {
@@ -70,7 +70,7 @@ func (s *stream) block() error {
 	if err != nil {
 		return err
 	}
-	switch header >> 1 { // the bit below says that it is the last one, which no sender has to set
+	switch header >> 1 { // the lowest bit marks the last block; senders need not set it
 	case 0:
 		return s.stored()
 	case 1:
@@ -99,7 +99,7 @@ func (s *stream) stored() error {
 	return nil
 }
 
-// code is a canonical Huffman code: how many symbols have each length, and the symbols in the order of their codes.
+// code is a canonical Huffman code: the number of symbols of each length, and the symbols in the order of their codes.
 type code struct {
 	count   [16]int
 	symbols []int

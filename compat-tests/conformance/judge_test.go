@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// compressDirectly returns b compressed with references that reach as far back as DEFLATE has them.
+// compressDirectly returns b compressed with references that reach as far back as DEFLATE allows.
 func compressDirectly(b []byte, level int) []byte {
 	var out bytes.Buffer
 	w, _ := flate.NewWriter(&out, level)
@@ -39,7 +39,7 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// TestInflateJudgesDistances has a message refer to bytes 600 before.
+// TestInflateJudgesDistances uses a message that refers to bytes 600 positions earlier.
 func TestInflateJudgesDistances(t *testing.T) {
 	noise := make([]byte, 600)
 	rand.NewChaCha8([32]byte{}).Read(noise)
@@ -95,7 +95,7 @@ func TestAnswersOffer(t *testing.T) {
 	}
 }
 
-// TestCasesFail tries cases on a server that sends everything back as it comes, whatever it is, unmasked.
+// TestCasesFail runs cases against a server that echoes every frame, unmasked.
 func TestCasesFail(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -114,7 +114,7 @@ func TestCasesFail(t *testing.T) {
 	patience = 3 * time.Second
 	results := runAll(groups(1)[1:7], []*target{{name: "mirror", addr: l.Addr().String()}})
 	failed := func(id string) bool { return results[key{id, "mirror"}].failed != "" }
-	// A ping comes back as a ping, and an invalid text as it is. A close frame is right as it is.
+	// It answers a ping with a ping and echoes invalid text. Its answer to a close frame is correct.
 	for _, id := range []string{"2.1", "2.5", "3.1", "3.2", "4.1.1", "4.2.5", "5.1", "5.6", "5.9", "5.15", "5.19", "6.3.1", "6.4.1", "6.20.7", "7.3.2", "7.5.1", "7.9.1"} {
 		if !failed(id) {
 			t.Errorf("case %s has not failed", id)

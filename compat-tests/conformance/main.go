@@ -1,10 +1,10 @@
-// Command conformance tries cases of RFC 6455 and RFC 7692 on the WebSocket transport, on epoll, on goroutines and over TLS, and on
-// the ws package of Node.js as the judge. The numbers and subjects of the cases are those of the published Autobahn test
-// suite. It writes CONFORMANCE.md.
+// Command conformance runs cases of RFC 6455 and RFC 7692 against the WebSocket transport on epoll, on goroutines and over
+// TLS, and against package ws of Node.js, which validates the cases. Their numbers and subjects are those of the published
+// Autobahn test suite. It writes CONFORMANCE.md.
 //
 //	go run ./compat-tests/conformance            # a minute
-//	go run ./compat-tests/conformance -check     # fails if CONFORMANCE.md is out of date, too
-//	go run ./compat-tests/conformance -full      # as many messages as the published suite sends
+//	go run ./compat-tests/conformance -check     # also fails if CONFORMANCE.md is out of date
+//	go run ./compat-tests/conformance -full      # with as many messages as in the published suite
 //	go run ./compat-tests/conformance -run '^(5|9\.3)\.' -target epoll
 package main
 
@@ -94,10 +94,10 @@ func run(check, full bool, pattern, only string) error {
 
 type key struct{ id, target string }
 
-// result is how a target has done in a case.
+// result is the result of a target in a case.
 type result struct {
 	verdict verdict
-	failed  string // why; empty if it has not
+	failed  string // the reason; empty if the case passed
 }
 
 // runAll tries all cases on all targets.

@@ -31,18 +31,18 @@ const (
 	rsv1 = 0x40
 )
 
-// patience is how long a server may take for one frame. Tests of failing cases have less.
+// patience is the time that a server may take for one frame. Tests of failing cases use less.
 var patience = 30 * time.Second
 
-// peer is a WebSocket client that sends anything, right or wrong. A method that finds that the server has done
-// something else than it should panics with a failure.
+// peer is a WebSocket client that sends anything, valid or not. If the server does not behave as expected, a method
+// panics with a failure.
 type peer struct {
 	conn    net.Conn
 	r       *bufio.Reader
-	deflate *deflate // nil unless permessage-deflate has been negotiated
+	deflate *deflate // nil without permessage-deflate
 }
 
-// failure says what a server has done wrong.
+// failure describes a fault of the server.
 type failure string
 
 func fail(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
@@ -97,7 +97,7 @@ func frame(first byte, payload []byte) []byte {
 
 func whole(op byte, payload string) []byte { return frame(fin|op, []byte(payload)) }
 
-// fragments returns the frames of a message whose payload is cut into pieces of size bytes. bits are set in the first.
+// fragments returns the frames of a message in fragments of size bytes. bits are set in the first.
 func fragments(first byte, payload []byte, size int) (frames [][]byte) {
 	pieces := slices.Collect(slices.Chunk(payload, size))
 	for i, piece := range pieces {
@@ -118,7 +118,7 @@ func closeFrame(code uint16, reason string) []byte {
 	return frame(fin|closing, append(binary.BigEndian.AppendUint16(nil, code), reason...))
 }
 
-// write writes b. That the server has ended the connection meanwhile shows when it is read.
+// write writes b. If the server has closed the connection, the next read reports it.
 func (p *peer) write(b []byte) {
 	_ = p.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := p.conn.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -161,7 +161,7 @@ func (e event) String() string {
 	return fmt.Sprintf("%s %q", e.kind, e.payload)
 }
 
-// code returns the code of a close frame, 0 if it has none.
+// code returns the code of a close frame, or 0 if there is none.
 func (e event) code() uint16 {
 	if len(e.payload) < 2 {
 		return 0
@@ -243,7 +243,7 @@ func (p *peer) readFrame() (first byte, payload []byte, err error) {
 	return head[0], payload, err
 }
 
-// ending says how the connection has ended.
+// ending describes how the connection ended.
 func ending(err error) event {
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):

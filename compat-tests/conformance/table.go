@@ -52,7 +52,7 @@ func writeTable(all []group, targets []*target, results map[key]result) []byte {
 	return b.Bytes()
 }
 
-// count says how many cases of a group have which verdict.
+// count is the number of cases of a group by verdict.
 func count(g group, t *target, results map[key]result) string {
 	counts := make(map[verdict]int)
 	for _, c := range g.cases {

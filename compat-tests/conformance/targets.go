@@ -98,7 +98,7 @@ type echoes struct{}
 
 func (echoes) HandleMessage(c transport.Conn, data []byte, binary bool) bool {
 	if !binary {
-		_ = c.SendText(string(data)) // whether the connection has closed is for the client to see
+		_ = c.SendText(string(data)) // the client notices if the connection has closed
 		return false
 	}
 	m := transport.NewMessage()
@@ -113,7 +113,7 @@ func (echoes) HandleBatch(transport.Conn)        {}
 func (echoes) HandleDrain(transport.Conn)        {}
 func (echoes) HandleClose(transport.Conn, error) {}
 
-// startJudge starts ws, whose version is a part of its name.
+// startJudge starts ws. The name of the target includes its version.
 func startJudge() (*target, error) {
 	manifest, err := os.ReadFile(filepath.Join(directory, "../node_modules/ws/package.json"))
 	if err != nil {
@@ -125,7 +125,7 @@ func startJudge() (*target, error) {
 	}
 	node := exec.Command("node", filepath.Join(directory, "judge.mjs"))
 	node.Stderr = os.Stderr
-	in, err := node.StdinPipe() // whose end ends it
+	in, err := node.StdinPipe() // the program exits at its end
 	if err != nil {
 		return nil, err
 	}

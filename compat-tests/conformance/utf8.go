@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// kosme is a Greek word of characters of 2 and 3 bytes, which tests of UTF-8 have used since Markus Kuhn's.
+// kosme is a Greek word with characters of 2 and 3 bytes, used in UTF-8 tests since Markus Kuhn's.
 const kosme = "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"
 
 func utf8Handling() group {
@@ -79,8 +79,8 @@ func inPieces(parts ...string) (pieces [][]byte) {
 	return pieces
 }
 
-// failsFast is a case in which the second of three parts shows that a text is invalid. A server that does not say so before it
-// has the whole text is not strict.
+// failsFast is a case in which the second of three parts makes a text invalid. A server that reports it only after the whole
+// text is not strict.
 func failsFast(what, a, b, c string, divide func(parts ...string) [][]byte) testCase {
 	return testCase{what: what, want: "close 1007, after the second", run: func(p *peer) verdict {
 		parts := divide(a, b, c)
@@ -99,7 +99,7 @@ func failsFast(what, a, b, c string, divide func(parts ...string) [][]byte) test
 	}}
 }
 
-// overlong returns forms of 2 to 6 bytes of a character whose last byte is given.
+// overlong returns the encodings of 2 to 6 bytes of a character with this last byte.
 func overlong(last string) (forms []string) {
 	for _, start := range []string{"\xc0", "\xe0\x80", "\xf0\x80\x80", "\xf8\x80\x80\x80", "\xfc\x80\x80\x80\x80"} {
 		forms = append(forms, start+last)
@@ -113,7 +113,7 @@ type sequence struct {
 }
 
 // sequences returns texts around the borders of UTF-8, as in Markus Kuhn's "UTF-8 decoder capability and stress test".
-// unicode/utf8 says which of them are valid.
+// unicode/utf8 decides which of them are valid.
 func sequences() []sequence {
 	var prefixes, starts []string
 	for i := range len(kosme) {

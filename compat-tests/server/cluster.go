@@ -14,7 +14,7 @@ const requestTimeout = 5 * time.Second
 // serveCluster serves the events that concern all nodes.
 func serveCluster(io *socketio.Server) {
 	io.OnServerEvent("sse", func(e *socketio.ServerEvent) {
-		_ = e.Ack(os.Getpid()) // a node that does not ask needs no answer
+		_ = e.Ack(os.Getpid()) // fails if the other node wants no answer
 	})
 	on := func(event string, f func(ctx context.Context, e *socketio.Event) (any, error)) {
 		io.On(event, func(e *socketio.Event) {

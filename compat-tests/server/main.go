@@ -1,5 +1,5 @@
-// Command server is the program under test of the compatibility suites: an Engine.IO server that echoes, and a
-// Socket.IO server with a handful of events. README.md of the folder above has the contract in words.
+// Command server is the program under test of the compatibility suites: an Engine.IO echo server, and a
+// Socket.IO server with a handful of events. The README.md of the parent directory describes its contract.
 package main
 
 import (
@@ -80,7 +80,7 @@ func main() {
 	}
 }
 
-// shutdownTimeout is how long clients have to take what is queued for them when the program ends.
+// shutdownTimeout is the time that clients have to receive their queued messages when the program ends.
 const shutdownTimeout = 3 * time.Second
 
 // run serves until ctx ends.
@@ -123,8 +123,8 @@ func run(ctx context.Context, f *flags) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	// The servers first: net/http does not know of WebSocket connections. A client that does not take what is
-	// left for it in time is cut off, which is no failure of this program.
+	// Shut down these servers first, because net/http does not track WebSocket connections. A client that does
+	// not receive its messages in time is cut off, which is not a failure of this program.
 	var closing sync.WaitGroup
 	var ioErr, engineErr error
 	closing.Go(func() { ioErr = ignoreTimeout(io.Shutdown(ctx)) })
@@ -133,7 +133,7 @@ func run(ctx context.Context, f *flags) error {
 	return errors.Join(ioErr, engineErr, web.Close(), closeBackend())
 }
 
-// server is what a Socket.IO server that listens itself has in common with that of net/http.
+// server is the common interface of a Socket.IO server with its own listener and an http.Server.
 type server interface {
 	Serve(l net.Listener) error
 	ServeTLS(l net.Listener, certFile, keyFile string) error
@@ -191,7 +191,7 @@ func (e echo) HandleMessage(data []byte, binary bool) (run bool) {
 	} else {
 		m.SetText(append(m.Buffer(), data...))
 	}
-	_ = e.session.Send(m) // a session that has closed needs no answer
+	_ = e.session.Send(m) // fails if the session has closed
 	return false
 }
 
@@ -247,10 +247,10 @@ func newSocketServer(f *flags, notFound http.Handler, nodes adapter.Factory) (*s
 	return io, nil
 }
 
-// sendAuth tells a client what it gave when it connected.
+// sendAuth sends a client the auth payload with which it connected.
 func sendAuth(s *socketio.Socket) { report(s, s.Emit("auth", s.Handshake().Auth)) }
 
-// report logs an error of sending to s, other than that s has left.
+// report logs an error of sending to s, unless s has left.
 func report(s *socketio.Socket, err error) {
 	if err != nil && s.Connected() {
 		log.Printf("socket %s: %v", s.ID(), err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// action is what a client does from its first connection to its last.
+// action is the behaviour of a client from its first connection to its last.
 type action struct {
 	name   string
 	weight int

@@ -19,12 +19,12 @@ import (
 type auth struct {
 	Key    string   `json:"key"`
 	Rooms  []string `json:"rooms,omitempty"`
-	Gate   string   `json:"gate,omitempty"` // tells middleware what to do
+	Gate   string   `json:"gate,omitempty"` // instructs middleware
 	PID    string   `json:"pid,omitempty"`
 	Offset string   `json:"offset,omitempty"`
 }
 
-// order tells the application what to do.
+// order instructs the application.
 type order struct {
 	Op    string `json:"op"`
 	N     int    `json:"n,omitempty"`
@@ -42,7 +42,7 @@ const (
 // noOffset is the last argument of events without an offset: clients take a string in this place for one.
 const noOffset = 0
 
-// stillNamespace has no broadcasts. Clients in it are sent nothing but pings, so only these can fail.
+// stillNamespace has no broadcasts. Clients in it receive only pings, so only pings can fail.
 const stillNamespace = "/still"
 
 // childPattern matches the names of dynamic namespaces.
@@ -295,7 +295,7 @@ var operations = map[string]func(r *round, n *node, s *socketio.Socket, o order)
 // drop is the argument of the events of "pour" and "fill".
 var drop = strings.Repeat("d", 16<<10)
 
-// fine fails the round if an operation of the application failed for another reason than that a client has left.
+// fine fails the round if an operation of the application failed, unless the reason is that a client has left.
 func (r *round) fine(err error) {
 	if err == nil || r.ending.Load() || r.ctx.Err() != nil || errors.Is(err, socketio.ErrDisconnected) ||
 		errors.Is(err, engineio.ErrClosed) || errors.Is(err, engineio.ErrSlowPeer) {

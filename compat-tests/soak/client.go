@@ -28,7 +28,7 @@ var (
 	errStopped = errors.New("the round has failed")
 )
 
-// goneError reports that a connection has ended.
+// goneError reports the end of a connection.
 type goneError struct{ err error }
 
 func (e *goneError) Error() string { return "the connection has ended: " + e.err.Error() }
@@ -447,7 +447,7 @@ func wait[T any](c *client, ch <-chan T, what string) (v T, err error) {
 	case v = <-ch:
 		return v, nil
 	case <-c.ended:
-		select { // it may have arrived just before
+		select { // the value may have arrived just before
 		case v = <-ch:
 			return v, nil
 		default:
@@ -528,12 +528,12 @@ func (c *client) goDeaf() {
 		c.mu.Unlock()
 		select {
 		case <-c.ended:
-		case <-time.After(time.Millisecond): // it may have been between two reads and reset the deadline
+		case <-time.After(time.Millisecond): // the reader may have been between two reads and reset the deadline
 		}
 	}
 }
 
-// connections returns the connections that the client has opened.
+// connections returns the client's connections.
 func (c *client) connections() []*wire {
 	c.mu.Lock()
 	defer c.mu.Unlock()

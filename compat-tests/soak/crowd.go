@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// crowdSize is the number of sessions in a crowd. They have no request under way, so they need no descriptors.
+	// crowdSize is the number of sessions in a crowd. They have no open requests, so they need no descriptors.
 	crowdSize = 10_000
 	// crowdWires is the number of pairs of connections that carry their requests.
 	crowdWires = 8
@@ -105,7 +105,7 @@ func joinCrowd(w *wire, i int) (sid string, err error) {
 	return sid, err
 }
 
-// leaveCrowd takes what waits for a session and closes it, with a poll under way.
+// leaveCrowd receives the packets that wait for a session and closes it, with a poll under way.
 func leaveCrowd(gets, posts *wire, sid string) error {
 	target := crowdTarget + "&sid=" + sid
 	if _, err := gets.exchange("GET", target, "", nil); err != nil {
@@ -120,7 +120,7 @@ func leaveCrowd(gets, posts *wire, sid string) error {
 	_, err := gets.answer()
 	var status *statusError
 	if errors.As(err, &status) {
-		return nil // the poll has arrived behind the end of the session
+		return nil // the poll arrived after the end of the session
 	}
 	return err
 }

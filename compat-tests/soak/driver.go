@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Seed    uint64
 	For     time.Duration // length of the run, which covers each kind at least once; zero means one round
-	Round   time.Duration // how long clients come in a round
+	Round   time.Duration // how long clients connect in a round
 	Clients int           // at a time
 	Kinds   []string      // of servers; nil means all
 	Actions []string      // of clients; nil means all; a leading "-" excludes one
@@ -119,7 +119,7 @@ func (s *soak) count(what string, n int) {
 	s.done[what] += n
 }
 
-// report prints how often each action was done. A full run fails if there is one that was never done.
+// report prints how often each action was performed. A full run fails if one never was.
 func (s *soak) report(rounds int, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ func TestLedger(t *testing.T) {
 		name    string
 		calls   []call
 		handled string // the error of a handler contains this
-		settled string // what is missing contains this
+		settled string // the result of settle contains this
 	}{
 		{"in order", []call{{"s", 1}, {"s", 2}, {"h", 1}, {"h", 2}, {"a", 2}, {"l", 0}, {"d", 0}}, "", ""},
 		{"handled twice", []call{{"s", 1}, {"s", 2}, {"h", 1}, {"h", 1}}, "event 1 of client k is handled after event 1", ""},
@@ -185,7 +185,7 @@ func TestPulse(t *testing.T) {
 			t.Errorf("worst since %v is %v, not %v", test.since, got, test.want)
 		}
 	}
-	p.sent = time.Now().Add(-time.Hour) // has not come back
+	p.sent = time.Now().Add(-time.Hour) // not returned yet
 	if got := p.worst(start.Add(30 * time.Second)); got < time.Hour {
 		t.Errorf("worst is %v while a byte has been under way for an hour", got)
 	}
@@ -364,7 +364,7 @@ func TestParseSocketPacket(t *testing.T) {
 	}
 }
 
-// A run says what it has done, and fails if that lacks something.
+// A run reports what it did, and fails if something is missing.
 func TestReport(t *testing.T) {
 	var failed recorder
 	s := &soak{config: Config{For: fullRun, Out: io.Discard}, tb: &failed, done: make(tally)}

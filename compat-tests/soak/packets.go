@@ -121,7 +121,7 @@ func connect(namespace string, a auth) packet {
 	return packet{text: "40" + namespace + "," + string(data)}
 }
 
-// event returns an EVENT packet for the namespace "/". A negative id asks for no acknowledgement.
+// event returns an EVENT packet for the namespace "/". A negative id requests no acknowledgement.
 func event(id int, name string, args ...any) packet {
 	data, err := json.Marshal(append([]any{name}, args...))
 	if err != nil {

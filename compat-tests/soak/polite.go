@@ -69,7 +69,7 @@ func (c *client) order(o order) error {
 	return err
 }
 
-// numbered returns the next numbered event. A negative id asks for no acknowledgement.
+// numbered returns the next numbered event. A negative id requests no acknowledgement.
 func (c *client) numbered(id int) packet { return event(id, "number", c.round.ledger.send(c.key)) }
 
 func (c *client) numberedBatch(n int) []packet {
@@ -158,7 +158,7 @@ func childNamespace(c *client) error {
 	return nil
 }
 
-// politely connects, takes some random steps and leaves properly.
+// politely connects, performs some random steps and leaves properly.
 func politely(c *client) error {
 	if err := c.begin(auth{Rooms: []string{"common"}}); err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// cost returns the time that f takes: the least of many measurements, which depends little on other load.
+// cost returns the duration of f: the minimum of many measurements, which depends little on other load.
 func cost(f func()) time.Duration {
 	const batches, size = 50, 200
 	least := time.Duration(1 << 62)
@@ -21,8 +21,8 @@ func cost(f func()) time.Duration {
 }
 
 // aftermath returns an error if a small operation costs more after a large one than before. The usual reason is a pooled
-// object that the large one has grown. before has costs from before the first large operation, after the cost after each
-// of several. A pooled object may get lost at any time, so the median counts.
+// object that the large operation has grown. before holds costs from before the first large operation, after holds the cost
+// after each of several. The median counts, because a pooled object may be dropped at any time.
 func aftermath(what string, before, after []time.Duration) error {
 	const times, extra = 3, 100 * time.Nanosecond
 	least := slices.Min(before)

@@ -122,7 +122,7 @@ func (r *round) liveOn(slot int) {
 	}
 }
 
-// newClient returns a client that takes its choices from rng.
+// newClient returns a client that makes its choices with rng.
 func (r *round) newClient(n *node, key string, rng *rand.Rand) *client {
 	return &client{
 		round: r, node: n, key: key, rng: rng, since: time.Now(),
@@ -130,7 +130,7 @@ func (r *round) newClient(n *node, key string, rng *rand.Rand) *client {
 	}
 }
 
-// quiet runs a client that asks for little, and must always be answered.
+// quiet runs a client that sends little and must always be answered.
 func (r *round) quiet(n *node, index int, carrier string) {
 	rng := newRand(r.soak.config.Seed, r.number, -1, n.index, index)
 	c := r.newClient(n, fmt.Sprintf("quiet %d.%d", n.index, index), rng)
@@ -165,7 +165,7 @@ func (r *round) ask(c *client) error {
 	return c.leave()
 }
 
-// doom starts the time in which the session of a client must end that has left, or is silent from now on.
+// doom starts the time limit for the end of a session whose client has left or is silent from now on.
 func (r *round) doom(c *client, why string) {
 	if c.sid != "" {
 		r.sessions.watch(session{c.node.index, c.sid}, fmt.Sprintf("client %v (%s)", c, why), time.Now().Add(r.plan.heartbeat()))

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// pulse measures how long a byte takes to an echo server in this process and back. Time limits are relative to it: it
-// meets the delays of the machine, and none of the server.
+// pulse measures the round trip of a byte to an echo server in this process. Time limits are relative to it: it is subject
+// to the delays of the machine, but not of the server.
 type pulse struct {
 	mu    sync.Mutex
 	beats []beat
-	sent  time.Time // when the byte under way was sent; zero if there is none
+	sent  time.Time // when the current byte was sent; zero if there is none
 }
 
 type beat struct {
@@ -26,7 +26,7 @@ type beat struct {
 // pulseInterval is the time between two bytes.
 const pulseInterval = 20 * time.Millisecond
 
-// start measures until ctx ends. wait returns when measuring has ended.
+// start measures until ctx is done. wait waits for the end.
 func (p *pulse) start(ctx context.Context) (wait func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +79,7 @@ func (p *pulse) run(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// remembered is the number of beats that are kept, at least half of which cover a minute or more.
+// remembered is the number of beats that are kept. At least half of them cover a minute or more.
 const remembered = 10_000
 
 func (p *pulse) add(b beat) {

@@ -32,7 +32,7 @@ type round struct {
 	ending atomic.Bool   // the servers are being stopped
 
 	open     atomic.Int64  // connections of clients
-	live     *atomic.Int64 // sockets, and with hooks sessions, that have not been freed
+	live     *atomic.Int64 // sockets, and with hooks sessions, that are not freed yet
 	ledger   ledger
 	handlers attendance
 	sessions vigil[session]
@@ -203,7 +203,7 @@ func (r *round) drain(base gauges, memory int) bool {
 const webSocketGrace = 30 * time.Second
 
 // release closes the WebSockets of silent clients. Their sessions have ended, but the server waits for the answer to its
-// close frame. HTTP connections stay open: the server closes idle ones.
+// close frame. HTTP connections stay open, because the server closes idle ones.
 func (r *round) release() {
 	for _, c := range r.held {
 		for _, w := range c.connections() {

@@ -80,7 +80,7 @@ func drops(c *client, how int) {
 	c.round.doom(c, "cut off")
 }
 
-// warmUp connects and takes a few steps of a well-behaved client.
+// warmUp connects and performs a few steps of a well-behaved client.
 func (c *client) warmUp() error {
 	if err := c.begin(auth{}); err != nil {
 		return err
@@ -135,8 +135,8 @@ func flood(c *client) error {
 // waiting lists the orders whose handlers wait for the client without a time limit.
 var waiting = []string{"ask", "wait", "offer"}
 
-// ghost has a handler wait for it, sends more events behind it than the server queues, and leaves. The handler and the
-// session must end.
+// ghost makes a handler wait for it, sends more events than the server queues, and leaves. The handler and the session
+// must end.
 func ghost(c *client) error {
 	c.ignores.Store(true)
 	if err := c.open(); err != nil {
@@ -168,7 +168,7 @@ func ghost(c *client) error {
 	return err
 }
 
-// waitsForEver has a handler wait for it in vain.
+// waitsForEver makes a handler wait for it in vain.
 func waitsForEver(c *client) error {
 	c.ignores.Store(true)
 	if err := c.begin(auth{}); err != nil {
@@ -188,7 +188,7 @@ func waitsForEver(c *client) error {
 	return nil
 }
 
-// noAcknowledgements is asked for acknowledgements and sends none.
+// noAcknowledgements does not acknowledge events.
 func noAcknowledgements(c *client) error {
 	c.ignores.Store(true)
 	if err := c.begin(auth{Rooms: []string{"common"}}); err != nil {

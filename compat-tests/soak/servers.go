@@ -117,7 +117,7 @@ func (r *round) options(n *node) *socketio.Options {
 
 const (
 	connectTimeout = 2 * time.Second
-	// redisPool is the number of connections to Redis of a node, without those that receive.
+	// redisPool is the number of a node's connections to Redis, not counting those that receive.
 	redisPool = 4
 )
 
@@ -141,7 +141,7 @@ func (r *round) hooks(n *node) *socketio.Hooks {
 	}
 }
 
-// emitInside broadcasts to an empty room in every 20th call, so that what it is called by does not go on for ever.
+// emitInside broadcasts to an empty room in every 20th call, so that hooks that call it do not trigger themselves for ever.
 func (r *round) emitInside(n *node) {
 	if r.inside.Add(1)%20 == 0 {
 		r.fine(n.server.To("nobody").Emit("inside"))
@@ -177,7 +177,7 @@ func (n *node) stop(graceful bool) error {
 	return errors.Join(errs...)
 }
 
-// measure returns what the nodes hold at the moment.
+// measure returns the resources that the nodes hold.
 func (r *round) measure() gauges {
 	g := gauges{
 		"handlers":       len(r.handlers.present(time.Now())),

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// upload has a handler ask a question, sends more events behind it than the server queues, and only then the answer. The
-// handler must get the answer, and all events must be handled.
+// upload makes a handler ask a question, sends more events than the server queues, and only then the answer. The handler
+// must get the answer, and all events must be handled.
 func upload(c *client) error {
 	if err := c.begin(auth{}); err != nil {
 		return err
@@ -57,7 +57,7 @@ func rooms(c *client) error {
 	return c.leave()
 }
 
-// endedBy has a handler do something that must end the session.
+// endedBy makes a handler end the session.
 func endedBy(c *client, op string) error {
 	if err := c.warmUp(); err != nil {
 		return err
@@ -127,7 +127,7 @@ func resume(c *client) error {
 		}
 		c.cut(how)
 		c.mu.Lock()
-		offset := c.offset // of what was the last to arrive
+		offset := c.offset // of the last event
 		c.mu.Unlock()
 		next, err := comeBack(c, fmt.Sprintf("%s+%d", c.key, again), pid, offset, id, lost)
 		if next == nil {
@@ -142,7 +142,7 @@ func resume(c *client) error {
 	return c.leave()
 }
 
-// resumable waits until the client has an offset, and returns what else it needs to resume its session.
+// resumable waits until the client has an offset, and returns the other values that resuming its session requires.
 func (c *client) resumable() (pid, id string, err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if err := c.pause(10 * time.Millisecond); err != nil {
@@ -159,7 +159,7 @@ func (c *client) resumable() (pid, id string, err error) {
 	return "", "", &lateError{"broadcast with an offset"}
 }
 
-// comeBack returns a client that has resumed the session. After an error it may return a client, too, to be cut.
+// comeBack returns a client that has resumed the session. Together with an error it may return a client to be cut.
 func comeBack(c *client, key, pid, offset, id string, lost time.Time) (*client, error) {
 	p := c.round.plan
 	for {
@@ -170,7 +170,7 @@ func comeBack(c *client, key, pid, offset, id string, lost time.Time) (*client, 
 			return next, err
 		}
 		next.mu.Lock()
-		next.pid, next.offset = pid, offset // missed packets come in front of CONNECT
+		next.pid, next.offset = pid, offset // missed packets precede CONNECT
 		next.mu.Unlock()
 		j, err := next.join("/", auth{Key: key, PID: pid, Offset: offset})
 		if err != nil {

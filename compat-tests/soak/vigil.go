@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// vigil knows what must end by itself, and when. Its zero value is ready for use.
+// vigil records the deadlines of things that must end by themselves. Its zero value is ready for use.
 type vigil[T comparable] struct {
 	mu     sync.Mutex
 	doomed map[T]doom
@@ -18,7 +18,7 @@ type doom struct {
 	due time.Time
 }
 
-// watch records that what must have ended at due. who is for messages.
+// watch records that what must end by due. who is for messages.
 func (v *vigil[T]) watch(what T, who string, due time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -28,7 +28,7 @@ func (v *vigil[T]) watch(what T, who string, due time.Time) {
 	v.doomed[what] = doom{who, due}
 }
 
-// overdue returns, once, what still lasts more than grace after it was due.
+// overdue returns, once each, the things that have not ended a grace period after they were due.
 func (v *vigil[T]) overdue(now time.Time, grace time.Duration, lasts func(T) bool) (late []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -274,7 +274,7 @@ func (w *wire) readFrame() (first byte, payload []byte, err error) {
 	return first, payload, err
 }
 
-// compressor takes a millisecond to make, and more with the race detector, which empties a sync.Pool now and then.
+// A compressor takes a millisecond to allocate, and longer with the race detector, which empties a sync.Pool at random.
 var compressor = sync.OnceValue(func() *flate.Writer {
 	w, err := flate.NewWriter(nil, flate.BestSpeed)
 	if err != nil {

@@ -136,7 +136,7 @@ func TestStringPayloadV3(t *testing.T) {
 		name, in string
 		want     []Packet
 		err      error
-		once     bool // encoding does not give the same bytes
+		once     bool // encoding does not produce the same bytes
 	}{
 		{"open", `5:0{"a"`, []Packet{text(Open, `{"a"`)}, nil, false},
 		{"several", "2:401:26:4héllo", []Packet{text(Message, "0"), text(Ping, ""), text(Message, "héllo")}, nil, false},

@@ -15,13 +15,13 @@ func AppendNext(dst []byte, start int, p Packet) []byte {
 	return Append(dst, p)
 }
 
-// Payload is what is left of a v4 payload that is being decoded.
+// Payload decodes a v4 payload, packet by packet.
 type Payload struct {
 	rest []byte
 	end  bool
 }
 
-// NewPayload returns a Payload with all of b.
+// NewPayload returns a Payload that decodes b.
 func NewPayload(b []byte) Payload { return Payload{rest: b} }
 
 // Next decodes the next packet; ok is false after the last one. Its Data borrows from the payload as

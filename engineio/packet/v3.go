@@ -78,7 +78,7 @@ func AppendBinaryV3(dst []byte, p Packet) []byte {
 	return append(append(dst, lengthEnd, first), p.Data...)
 }
 
-// StringPayloadV3 is what is left of a v3 string payload that is being decoded.
+// StringPayloadV3 decodes a v3 string payload, packet by packet.
 type StringPayloadV3 struct {
 	rest []byte
 	end  bool
@@ -168,13 +168,13 @@ func utf16Len(b []byte) int {
 	return n
 }
 
-// maxLengthDigits is the number of digits from which on the reference takes a length to be infinite.
+// maxLengthDigits is the number of digits at which the reference treats a length as infinite.
 const maxLengthDigits = 310
 
-// BinaryPayloadV3 is what is left of a v3 binary payload that is being decoded.
+// BinaryPayloadV3 decodes a v3 binary payload, packet by packet.
 type BinaryPayloadV3 struct{ rest []byte }
 
-// NewBinaryPayloadV3 returns a BinaryPayloadV3 with all of b.
+// NewBinaryPayloadV3 returns a BinaryPayloadV3 that decodes b.
 func NewBinaryPayloadV3(b []byte) BinaryPayloadV3 { return BinaryPayloadV3{rest: b} }
 
 // Next decodes the next packet; ok is false after the last one. Its Data borrows from the payload as

@@ -10,13 +10,13 @@ import (
 	"github.com/myriad-rt/myriad/socketio"
 )
 
-// This file emits from Go code that no client has asked: an HTTP handler and a ticker. Whatever has the server
-// at hand can do so, from any goroutine.
+// This file emits from Go code outside of event handlers: from an HTTP handler and a ticker. Any code with access to the
+// server can do so, on any goroutine.
 
 // ackTimeout is how long POST /announce waits for acknowledgements.
 const ackTimeout = 5 * time.Second
 
-// announce answers POST /announce. The form says who is addressed:
+// announce answers POST /announce. The form selects the recipients:
 //
 //	curl -d text=Hello localhost:3000/announce                              everyone
 //	curl -d text=Hello -d room=lobby localhost:3000/announce                a room
@@ -24,8 +24,8 @@ const ackTimeout = 5 * time.Second
 //	curl -d text=Hello -d except=lobby localhost:3000/announce              all but those in a room
 //	curl -d text=Hello -d name=Ada localhost:3000/announce                  one socket
 //
-// With -d ack=1 it waits until the clients have acknowledged the event, and answers with the names of
-// those who have.
+// With -d ack=1 it waits for acknowledgements and answers with the names of the users who
+// acknowledged.
 func (c *chat) announce(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
@@ -50,7 +50,7 @@ func (c *chat) announce(w http.ResponseWriter, r *http.Request) {
 	}
 
 	// A Broadcast is a value: each call returns another one, which can be kept and shared.
-	audience := c.server.Except(channels(except)...) // everyone, if there is nobody to leave out
+	audience := c.server.Except(channels(except)...) // everyone if except is empty
 	if len(rooms) > 0 {
 		audience = audience.To(channels(rooms)...)
 	}
@@ -59,7 +59,7 @@ func (c *chat) announce(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, audience.Emit("announcement", a))
 		return
 	}
-	// One answer for each client. At the deadline, those that have come are returned with an error.
+	// One answer for each client. At the deadline the answers so far are returned with an error.
 	answers, err := audience.Timeout(ackTimeout).EmitWithAck(r.Context(), "announcement", a)
 	answer(w, names(answers...), err)
 }
@@ -126,7 +126,7 @@ func names(acks ...socketio.Args) []string {
 	return names
 }
 
-// answer reports what has become of an announcement.
+// answer reports the result of an announcement.
 func answer(w http.ResponseWriter, seenBy []string, err error) {
 	result := struct {
 		SeenBy []string `json:"seenBy,omitempty"`

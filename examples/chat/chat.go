@@ -32,8 +32,8 @@ type chat struct {
 	server  *socketio.Server
 	started time.Time
 
-	// mu also orders what is emitted, so that everyone sees changes in the order in which they were made.
-	// Emit does not wait for clients; mu is never held for long.
+	// mu also orders events, so that everyone sees changes in the order in which they were made.
+	// Emit does not wait for clients, so mu is never held for long.
 	mu     sync.Mutex
 	users  map[*socketio.Socket]*user
 	rooms  map[string]*room
@@ -62,7 +62,7 @@ func newChat(server *socketio.Server) *chat {
 		started: time.Now(),
 		users:   make(map[*socketio.Socket]*user),
 		rooms:   make(map[string]*room),
-		lastID:  time.Now().UnixMilli(), // greater than all that was given out before a restart
+		lastID:  time.Now().UnixMilli(), // greater than all ids from before a restart
 	}
 	for _, name := range permanentRooms {
 		c.rooms[name] = newRoom(name)
@@ -99,7 +99,7 @@ func (c *chat) hello(s *socketio.Socket, h Hello) Reply {
 	case u.key == "" || u.key != h.Key:
 		return refuse(fmt.Errorf("%s is here already, please choose another name", name))
 	default:
-		// The user is back before the server has noticed that the old connection is broken.
+		// The user is back before the server noticed that the old connection is broken.
 		delete(c.users, u.socket)
 		u.socket.Disconnect(true)
 		u.socket = s
@@ -199,7 +199,7 @@ func (c *chat) typing(s *socketio.Socket, t Typing) {
 	s.To(channel(r.name)).Volatile().Emit("typing", Typing{Room: r.name, Name: u.name})
 }
 
-// quit runs when a socket has disconnected; Socket.IO has taken it out of its rooms.
+// quit runs when a socket has disconnected. It has already left its rooms.
 func (c *chat) quit(s *socketio.Socket, _ socketio.DisconnectReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -217,7 +217,7 @@ func (c *chat) quit(s *socketio.Socket, _ socketio.DisconnectReason) {
 	c.server.Emit("stats", c.stats())
 }
 
-// remove takes u out of r, tells the others, and forgets a room that is empty.
+// remove removes u from r, tells the others, and removes the room if it is empty.
 func (c *chat) remove(r *room, u *user) {
 	delete(r.members, u)
 	if len(r.members) == 0 && !slices.Contains(permanentRooms, r.name) {

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// What clients send. Each of these events, except typing, is acknowledged with a Reply.
+// Events from clients. Each of them, except typing, is acknowledged with a Reply.
 type (
-	// Hello comes first on every connection. Key is a secret of the client, with which it takes its name
-	// back after a broken connection.
+	// Hello is the first event on every connection. Key is a secret of the client, with which it reclaims its
+	// name after its connection broke.
 	Hello struct {
 		Name string `json:"name"`
 		Key  string `json:"key"`
@@ -34,14 +34,14 @@ type (
 		Image []byte `json:"image"`
 		Ref   string `json:"ref"`
 	}
-	// Typing says that someone is writing a message. Name is filled in by the server, which passes it on.
+	// Typing reports that someone is writing a message. The server sets Name and forwards it.
 	Typing struct {
 		Room string `json:"room"`
 		Name string `json:"name"`
 	}
 )
 
-// What the server sends.
+// Events from the server.
 type (
 	// Reply acknowledges an event. Error is for people to read; the other fields are set where they apply.
 	Reply struct {
@@ -63,7 +63,7 @@ type (
 		Ref       string `json:"ref,omitempty"`
 		Time      int64  `json:"time"`
 	}
-	// Presence says who is in a room, and what has changed.
+	// Presence lists the members of a room and reports a change.
 	Presence struct {
 		Room    string   `json:"room"`
 		Members []string `json:"members"`
@@ -75,13 +75,13 @@ type (
 		Name    string `json:"name"`
 		Members int    `json:"members"`
 	}
-	// Announcement is what an operator says. Without Rooms it is for no room in particular.
+	// Announcement is a message from an operator. Without Rooms it is for all users.
 	Announcement struct {
 		Text  string   `json:"text"`
 		Rooms []string `json:"rooms,omitempty"`
 		Time  int64    `json:"time"`
 	}
-	// Stats is what everyone is told regularly.
+	// Stats is sent to everyone at regular intervals.
 	Stats struct {
 		Online int   `json:"online"`
 		Uptime int64 `json:"uptime"` // seconds
@@ -94,7 +94,7 @@ const (
 	maxText = 2000 // characters
 	maxKey  = 64   // bytes
 
-	// maxImage is in bytes. Long-polling sends binary as base64, which is a third longer and has to stay below
+	// maxImage is in bytes. Long-polling sends binary as base64, which is a third longer and must be smaller than
 	// socketio.Options.MaxHTTPBufferSize.
 	maxImage = 700_000
 )
@@ -146,7 +146,7 @@ func (p *Post) check() (imageType string, err error) {
 	case len(p.Image) == 0:
 		return "", nil
 	}
-	// The sender's word is not taken for what browsers will be told to show.
+	// Browsers will show the image as this type, so the type in the message is not trusted.
 	switch t := http.DetectContentType(p.Image); t {
 	case "image/png", "image/jpeg", "image/gif", "image/webp":
 		return t, nil

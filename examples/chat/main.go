@@ -78,7 +78,7 @@ func run(ctx context.Context, addr string) error {
 	return errors.Join(server.Shutdown(ctx), httpServer.Shutdown(ctx)) // sockets first: net/http does not know them
 }
 
-// clientFiles returns the official client for browsers, which npm has installed.
+// clientFiles returns the official client for browsers, installed by npm.
 func clientFiles() (fs.FS, error) {
 	const dist = "node_modules/socket.io-client/dist"
 	for _, dir := range []string{"examples/chat/" + dist, dist} {
@@ -90,7 +90,7 @@ func clientFiles() (fs.FS, error) {
 		"run `npm ci --prefix examples/chat` in the project's root folder")
 }
 
-// secure keeps the page from loading anything that the server has not sent.
+// secure restricts the page to content from this server.
 func secure(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'")

@@ -61,7 +61,7 @@ func run(ctx context.Context, addr, name, url string) error {
 	return server.Shutdown(ctx)
 }
 
-// node is what clients learn of a node. It is the data of each of its sockets, so that other nodes can read it.
+// node describes a node to clients. It is the data of each of its sockets, so that other nodes can read it.
 type node struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
@@ -79,7 +79,7 @@ type overview struct {
 	Members []member `json:"members"`
 }
 
-// said is what everyone hears when someone says something.
+// said is the event that everyone receives when someone says something.
 type said struct {
 	From member `json:"from"`
 	Text string `json:"text"`
@@ -104,7 +104,7 @@ func serve(server *socketio.Server, self node) {
 		logged(server.Emit("said", said{member{s.ID(), self.Name}, text}))
 		return self.Name
 	})
-	// Asks a client, wherever it is, and passes on what it answers.
+	// Asks a client on any node and returns its answer.
 	server.On("poke", func(e *socketio.Event) {
 		var id string
 		if err := e.Bind(&id); err != nil {
@@ -119,7 +119,7 @@ func serve(server *socketio.Server, self node) {
 	})
 }
 
-// look asks all nodes for their names and for their sockets.
+// look requests the names and the sockets of all nodes.
 func look(ctx context.Context, server *socketio.Server, self node) (overview, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -138,10 +138,10 @@ func look(ctx context.Context, server *socketio.Server, self node) (overview, er
 			o.Members = append(o.Members, member{s.ID(), n.Name})
 		}
 	}
-	return o, errors.Join(nodesErr, socketsErr) // with what has come in time
+	return o, errors.Join(nodesErr, socketsErr) // together with the answers that came in time
 }
 
-// logged says what could not be sent or asked, unless it is that the client has gone.
+// logged logs an error, unless the reason is that the client has gone.
 func logged(err error) {
 	if err != nil && !errors.Is(err, socketio.ErrDisconnected) && !errors.Is(err, context.Canceled) {
 		log.Print(err)

@@ -1,5 +1,5 @@
-// Node-client is the smallest server that client.js can talk to: names, rooms, messages with pictures, and an
-// announcement that comes from an HTTP handler. examples/chat is the same with everything else that a chat needs.
+// Node-client is a minimal server for client.js: names, rooms, messages with pictures, and an announcement from
+// an HTTP handler. examples/chat adds everything else that a chat needs.
 package main
 
 import (
@@ -88,7 +88,7 @@ func main() {
 	log.Fatal(http.ListenAndServe(*addr, mux))
 }
 
-// name returns the name with which s has said hello.
+// name returns the name that s gave in its hello.
 func name(s *socketio.Socket) string {
 	name, _ := s.Data().(string)
 	return name

@@ -60,7 +60,7 @@ func newApp() *app {
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case "/bytes": // answers with as many as the query says
+	case "/bytes": // answers with as many bytes as the query requests
 		n, _ := strconv.Atoi(r.URL.RawQuery)
 		_, _ = io.WriteString(w, strings.Repeat("x", n))
 	case "/echo":
@@ -115,7 +115,7 @@ func (a *app) start(t *testing.T, configure func(*Config)) (*Server, func() *cli
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
-		_ = s.Shutdown(t.Context()) // which has ended
+		_ = s.Shutdown(t.Context()) // its context is done
 		if err := receive(t, served); err != http.ErrServerClosed {
 			t.Error(err)
 		}

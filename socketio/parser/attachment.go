@@ -55,8 +55,8 @@ func nextPlaceholder(b []byte, i, n int) (start, num, end int) {
 	return len(b), 0, len(b)
 }
 
-// AppendReplaced appends the text of v to dst, and in place of each placeholder what write appends for the number of
-// the attachment.
+// AppendReplaced appends the text of v to dst. For each placeholder it calls write with the number of the attachment
+// instead.
 func (v Value) AppendReplaced(dst []byte, write func(dst []byte, num int) []byte) []byte {
 	for i := 0; i < len(v.Data); {
 		start, num, end := nextPlaceholder(v.Data, i, len(v.Attachments))

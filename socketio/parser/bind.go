@@ -20,9 +20,9 @@ var (
 	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// bind stores the value in what dst points to. Types that arguments have most often are handled
-// without reflection; whatever does not fit there is left to encoding/json, for the result and for
-// the error.
+// bind stores the value in the variable that dst points to. The most frequent types of arguments are handled
+// without reflection. All other types, and values that do not fit, are left to encoding/json, which also
+// returns the error.
 func (v Value) bind(dst any) error {
 	if v.Data == nil {
 		return nil

@@ -45,7 +45,7 @@ func TestBindValue(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		text string
-		dst  any // pointer to what is there before
+		dst  any // pointer to the previous value
 		want any
 	}{
 		{"string", `"a"`, new(string), "a"},
@@ -159,7 +159,7 @@ func TestBindErrors(t *testing.T) {
 	if err := (Value{Data: []byte(`"a"`)}).Bind(new(int)); !errors.As(err, &e) {
 		t.Errorf("%T", err)
 	}
-	// What could be stored is there despite the error, and no mark is left.
+	// Values that could be stored are there despite the error, and no mark is left.
 	m := mixed{}
 	err := Value{Data: []byte(`{"data":` + ph0 + `,"Text":5,"named":` + ph0 + `}`), Attachments: attachments}.Bind(&m)
 	if err == nil || !bytes.Equal(m.Data, attachments[0]) {
@@ -256,7 +256,7 @@ func TestBind(t *testing.T) {
 	}
 }
 
-// What Bind stores does not change when the message does.
+// Stored values do not change when the message does.
 func TestBindOwnership(t *testing.T) {
 	text := []byte(`["text",{"a":"b"},[1],{"c":"d"},{"e":"f"}]`)
 	var (

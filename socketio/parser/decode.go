@@ -224,7 +224,7 @@ func validEvent(data []byte) bool {
 }
 
 // EventName returns the name in the payload of an Event without looking at the arguments. rest is
-// what follows the name up to the end of the array, in the form that Args takes. Both point into
+// the text from the name to the end of the array, in the form that Args takes. Both point into
 // data unless the name has escapes. A name that is a number is returned as JavaScript prints it.
 // ok is false if the payload is nil or does not belong to an Event.
 func EventName(data []byte) (name, rest []byte, ok bool) {

@@ -81,7 +81,7 @@ func TestMaxDepth(t *testing.T) {
 	checkReason(t, err, reasonPayload)
 }
 
-// TestUnlimitedAttachments: a number that is announced costs nothing before the attachments come.
+// TestUnlimitedAttachments checks that an announced number of attachments costs nothing before they arrive.
 func TestUnlimitedAttachments(t *testing.T) {
 	var p Packet
 	d := New(&Options{MaxAttachments: math.MaxInt}).NewDecoder()
@@ -117,7 +117,7 @@ func totalAlloc() uint64 {
 	return m.TotalAlloc
 }
 
-// TestTruncated cuts packets, also in the middle of characters: what is left is an error or a whole packet.
+// TestTruncated truncates packets, also in the middle of characters. The rest is an error or a complete packet.
 func TestTruncated(t *testing.T) {
 	for _, text := range []string{
 		`2/ñ,12["é€😀",{"ключ":["日本",1.5e10,true,null]},"\ud83d\ude00"]`, `51-/ñ,12["é€😀",{"_placeholder":true,"num":0},"€"]`,
@@ -192,7 +192,7 @@ func TestInvalidUTF8(t *testing.T) {
 	}
 }
 
-// What a packet with attachments refers to must outlive the messages it came in.
+// The data of a packet with attachments must not depend on the messages that carried it.
 func TestDecoderOwnership(t *testing.T) {
 	d := Default.NewDecoder()
 	text := []byte(`51-/chat,["a",{"_placeholder":true,"num":0},"b"]`)
@@ -239,7 +239,7 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// Clients must not be able to fill memory with names, nor to give one namespace the name of another.
+// Clients must not be able to fill memory with names, or to give one namespace the name of another.
 func TestNames(t *testing.T) {
 	var n names
 	var wait sync.WaitGroup

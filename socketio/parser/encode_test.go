@@ -252,7 +252,7 @@ func TestAppendArgsErrors(t *testing.T) {
 	}
 }
 
-// Encoding does not write to what the caller owns, and does not keep it in a changed form.
+// Encoding neither writes to the caller's data nor keeps a changed copy of it.
 func TestAppendArgsLeavesValues(t *testing.T) {
 	make := func() []any {
 		return []any{

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// checkDecoded checks what every packet from a Decoder must be.
+// checkDecoded checks conditions that every packet from a Decoder must meet.
 func checkDecoded(t *testing.T, p *Packet) {
 	t.Helper()
 	if p.Type > ConnectError || p.Namespace == "" || !utf8.ValidString(p.Namespace) || p.Data != nil && !Valid(p.Data) {
@@ -99,7 +99,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzRewrite compares what is passed on with what has come: it means the same, and is written as JavaScript does.
+// FuzzRewrite compares relayed arguments with received ones: they have the same meaning and are written as JavaScript does.
 func FuzzRewrite(f *testing.F) {
 	for _, s := range []string{
 		`[1.0,1e2,-0,1e400,12345678901234567890,{"b":1,"1":2,"b":3},"\u0041\/"]`, "{ \"a\" :\t[ 1 ,\n2 ] }", `{"a":` + ph0 + `,"a":` + ph1 + `}`,
@@ -125,7 +125,7 @@ func FuzzRewrite(f *testing.F) {
 		}
 		var got, want any
 		if err := v.Bind(&want); err != nil {
-			return // a number that is too large, which has become null
+			return // a number that is too large has become null
 		}
 		if err := (Args{Data: text, Attachments: attachments}).Bind(&got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s is passed on as %s: %v, %v, want %v", data, text, got, err, want)

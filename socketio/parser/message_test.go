@@ -90,8 +90,8 @@ func TestNewAck(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A packet that was not made here, a copy that has got other data, and another format are encoded into messages of
-// their own.
+// A packet from elsewhere, a copy with other data, and a packet in another format are each encoded into a separate
+// message.
 func TestEncodeMessageCopies(t *testing.T) {
 	p, err := NewEvent("/chat", "e", []any{"text"})
 	if err != nil {

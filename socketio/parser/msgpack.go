@@ -16,12 +16,12 @@ const defaultMaxInlineAttachments = 1000
 // message for each packet, a MessagePack map with the keys type, data, id and nsp. Binary is part of
 // the message; Options.MaxAttachments limits it as well, but its zero value means 1000 here.
 //
-// From a client it takes what notepack.io 2 writes: an undefined value is null in an array and
-// leaves its key out of an object, as in JSON; dates become their ISO 8601 text, typed arrays
-// binary, NaN and the infinities null, and an unknown extension is a list of its type and its bytes.
-// It sends dates as text, because JSON has no dates.
+// It accepts everything that notepack.io 2 writes. As in JSON, an undefined value becomes null in an
+// array and is omitted from an object. Dates become ISO 8601 text, typed arrays become binary, NaN and
+// the infinities become null, and an unknown extension becomes a list of its type and its bytes.
+// Dates are sent as text, because JSON has no dates.
 //
-// Other than the reference, it refuses reserved event names, negative ids, an empty namespace, and
+// Unlike the reference, it rejects reserved event names, negative ids, an empty namespace, and
 // arrays, objects or extensions as keys.
 func NewMessagePack(o *Options) Parser {
 	m := &messagePack{}

@@ -24,7 +24,7 @@ func addMessagePack(p *Packet, o *Options, b []byte) error {
 	return err
 }
 
-// Bytes that a Node.js server has sent.
+// Bytes sent by a Node.js server.
 func TestMessagePackEncode(t *testing.T) {
 	for _, c := range []struct {
 		name   string

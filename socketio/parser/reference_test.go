@@ -17,7 +17,7 @@ import (
 )
 
 // The files in testdata were written by npm socket.io-parser 4.2.7 and socket.io-msgpack-parser
-// 3.0.2: what they make of a list of messages, and how they encode a list of packets.
+// 3.0.2. They hold the results of decoding a list of messages and of encoding a list of packets.
 
 // referencePacket is a packet of the reference. Binary in Data is an object with the key $bin.
 type referencePacket struct {
@@ -102,7 +102,7 @@ func TestDecodeAsReference(t *testing.T) {
 		Error string            `json:"error"`
 	}
 	readReference(t, "decode.json", &cases)
-	// What is refused here, though Number of JavaScript can read it; see docs/differences.md.
+	// Rejected here, although Number of JavaScript accepts it; see docs/differences.md.
 	refused := []string{"5+1-", "50x1-", "51e0-", "51.0-", "5 1-", "50b1-"}
 	for _, c := range cases {
 		text, _ := c.In[0].(string)
@@ -151,7 +151,7 @@ func TestDecodeAsReference(t *testing.T) {
 	}
 }
 
-// TestRelayAsReference compares what a client is sent of arguments that another one has sent.
+// TestRelayAsReference compares relayed arguments with those that the reference sends.
 func TestRelayAsReference(t *testing.T) {
 	var cases []struct {
 		In  string `json:"in"`
@@ -270,7 +270,7 @@ func TestMessagePackAsReference(t *testing.T) {
 		Error string           `json:"error"`
 	}
 	readReference(t, "msgpack.json", &cases)
-	// What is refused here and accepted, or refused in other words, there; see NewMessagePack.
+	// Rejected here, but accepted or rejected with other words by the reference; see NewMessagePack.
 	different := map[string]string{
 		"c0": reasonPacketType, // "Cannot read properties of null (reading 'type')"
 		"83a47479706502a36e7370a0a46461746191a161":           reasonNamespace, // empty namespace

@@ -15,8 +15,8 @@ import (
 	"github.com/myriad-rt/myriad/internal/jsontext"
 )
 
-// Encoding arguments by reflection, the counterpart of bind.go. The rules are those of encoding/json, except for binary,
-// times and values that have been received. Types that marshal themselves are left to encoding/json.
+// Encoding arguments by reflection, the counterpart of bind.go. It follows the rules of encoding/json, except for binary,
+// times and received values. Types with their own marshaler are left to encoding/json.
 
 var (
 	marshalerType     = reflect.TypeFor[json.Marshaler]()

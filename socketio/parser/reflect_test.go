@@ -1,7 +1,7 @@
 package parser
 
-//lint:file-ignore SA5008 the tags are wrong on purpose: encoding/json has an answer to each
-//lint:file-ignore U1000 unexported fields must be left out
+//lint:file-ignore SA5008 the tags are wrong on purpose: encoding/json defines a result for each
+//lint:file-ignore U1000 unexported fields must be omitted
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ type (
 		private int
 	}
 
-	// What is embedded, with names that stand for one another.
+	// Embedded structs with names that hide one another.
 	deep   struct{ Deep, Same, Tagged int }
 	left   struct{ Left, Same, Both int }
 	Right  struct{ Right, Same, Both int }
@@ -69,7 +69,7 @@ type (
 	}
 	inner2 struct{ A int }
 
-	// zero has a method IsZero behind a pointer, whole one of its own.
+	// zero has a method IsZero with a pointer receiver, whole one with a value receiver.
 	zero  struct{ N int }
 	whole struct{ N int }
 
@@ -111,7 +111,7 @@ type (
 func (z *zero) IsZero() bool { return z.N < 0 }
 func (w whole) IsZero() bool { return w.N < 0 }
 
-// checkLikeJSON compares what AppendArgs makes of v, which has neither binary nor times in it, with encoding/json.
+// checkLikeJSON compares AppendArgs with encoding/json for v, which must contain neither binary nor times.
 func checkLikeJSON(t *testing.T, v any) {
 	t.Helper()
 	text, attachments, err := AppendArgs(nil, nil, v)
@@ -188,12 +188,12 @@ func TestReflectLikeEncodingJSON(t *testing.T) {
 	}
 }
 
-// addr2 marshals itself as what it embeds does.
+// addr2 inherits the marshaler of the embedded type.
 type addr2 struct{ netip.Addr }
 
 func (a addr2) MarshalJSON() ([]byte, error) { return json.Marshal(a.Addr) }
 
-// TestTimes: a time is what Date of JavaScript becomes in JSON, wherever it stands.
+// TestTimes checks that a time is written like a JavaScript Date, at any position.
 func TestTimes(t *testing.T) {
 	at := time.Date(2026, 1, 2, 4, 4, 5, 674651101, time.FixedZone("", 3600))
 	const want = `"2026-01-02T03:04:05.674Z"`
@@ -256,7 +256,7 @@ func TestMarshalersBesideBinary(t *testing.T) {
 	}
 }
 
-// TestDepth: a value may be nested as deep as a receiver accepts it, however many pointers there are on the way.
+// TestDepth checks that a value may be nested as deep as a receiver accepts, regardless of pointers in between.
 func TestDepth(t *testing.T) {
 	chain := func(n int) (l *list[int]) {
 		for range n {

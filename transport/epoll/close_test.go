@@ -28,7 +28,7 @@ func TestCloseHandshake(t *testing.T) {
 			if err := server.SendText("too late"); err != transport.ErrClosed {
 				t.Errorf("Send after Close: %v", err)
 			}
-			// The handler is told at once, although the peer has not answered.
+			// The handler is notified at once, although the peer has not answered.
 			if err := r.untilClosed(t); err != nil {
 				t.Errorf("HandleClose(%v)", err)
 			}
@@ -158,7 +158,7 @@ var departures = []struct {
 		c.Close()
 	}},
 	{"half closed", func(c *client) {
-		for _, conn := range []net.Conn{c.Conn, below(c.Conn)} { // TLS says goodbye, but leaves TCP open
+		for _, conn := range []net.Conn{c.Conn, below(c.Conn)} { // TLS sends close_notify, but leaves TCP open
 			if half, ok := conn.(interface{ CloseWrite() error }); ok {
 				half.CloseWrite()
 			}

@@ -75,7 +75,7 @@ func TestPingsOfAPeerThatDoesNotRead(t *testing.T) {
 		server := startedConn(t, ts)
 		large := transport.TextMessage(strings.Repeat("x", 100_000))
 		sent := 0
-		for ; sent < 160; sent++ { // 16 MB, which is more than any kernel takes
+		for ; sent < 160; sent++ { // 16 MB, which is more than any kernel buffers
 			if err := server.Send(large); err != nil {
 				t.Fatal(err)
 			}

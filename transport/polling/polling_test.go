@@ -352,7 +352,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestCrewIsBounded has a crew do much more than it has goroutines.
+// TestCrewIsBounded gives a crew many more jobs than it has goroutines.
 func TestCrewIsBounded(t *testing.T) {
 	var c crew
 	var now, most atomic.Int32

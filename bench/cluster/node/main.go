@@ -71,17 +71,17 @@ func run(ctx context.Context, addr, backend string) error {
 	return web.Close()
 }
 
-// publication asks for Count broadcasts of Data to Room.
+// publication requests Count broadcasts of Data to Room.
 type publication struct {
 	Room  string `json:"room"`
 	Data  string `json:"data"`
 	Count int    `json:"count"`
 }
 
-// register puts the events of the benchmark on io. stats are those of its adapter.
+// register registers the events of the benchmark on io. stats returns the statistics of its adapter.
 func register(io *socketio.Server, stats func() adapter.ClusterStats) {
 	socketio.OnAck(io, "join", func(s *socketio.Socket, room string) bool { return s.Join(room) == nil })
-	// publish is acknowledged when Redis has taken all.
+	// publish is acknowledged when Redis has accepted all broadcasts.
 	socketio.OnAck(io, "publish", func(_ *socketio.Socket, p publication) bool {
 		for range p.Count {
 			if err := io.To(p.Room).Emit("msg", p.Data); err != nil {

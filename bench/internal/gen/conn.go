@@ -45,7 +45,7 @@ type state byte
 const (
 	connecting state = iota // TCP
 	upgrading               // the WebSocket handshake is sent
-	opening                 // the open packet is to come
+	opening                 // waiting for the open packet
 	joining                 // CONNECT is sent
 	probing                 // "2probe" is sent
 	open
@@ -70,7 +70,7 @@ type Conn struct {
 	peer    *Conn // the other connection of an upgrade
 	sid     []byte
 	in, out []byte
-	window  []byte // the end of what was inflated
+	window  []byte // the end of the inflated data
 }
 
 // Write sends frames; they may be changed afterwards.
@@ -110,7 +110,7 @@ func (c *Conn) watch(events uint32) {
 // fail ends the run.
 func (c *Conn) fail(err error) { c.loop.Fail(fmt.Errorf("client %d: %w", c.Index, err)) }
 
-// ready handles what epoll has said of the connection.
+// ready handles an event of epoll.
 func (c *Conn) ready(events uint32) {
 	if c.state == connecting {
 		if value, err := syscall.GetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); err != nil || value != 0 {
@@ -183,7 +183,7 @@ func (c *Conn) begin() {
 	}
 }
 
-// take works off what data holds completely and returns the rest.
+// take handles the complete frames or responses in data and returns the rest.
 func (c *Conn) take(data []byte) (rest []byte, err error) {
 	for len(data) > 0 && c.state != closed {
 		size := 0
@@ -206,7 +206,7 @@ func (c *Conn) take(data []byte) (rest []byte, err error) {
 	return nil, nil
 }
 
-// takeUpgrade takes the answer to the WebSocket handshake.
+// takeUpgrade handles the response to the WebSocket handshake.
 func (c *Conn) takeUpgrade(data []byte) (size int, err error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -228,7 +228,7 @@ func (c *Conn) takeUpgrade(data []byte) (size int, err error) {
 	return end + 4, nil
 }
 
-// takeFrame takes a frame. The server may not fragment: no Socket.IO server does.
+// takeFrame handles a frame. The server must not fragment messages; no Socket.IO server does.
 func (c *Conn) takeFrame(data []byte) (size int, err error) {
 	if len(data) < 2 {
 		return 0, nil
@@ -276,7 +276,7 @@ func (c *Conn) inflate(payload []byte) ([]byte, error) {
 	if c.loop.inflater == nil {
 		return nil, errors.New("compressed message without permessage-deflate")
 	}
-	// The end is what the sender has left out, and a last, empty block.
+	// The end is the part that the sender omitted, and a final, empty block.
 	from := io.MultiReader(bytes.NewReader(payload), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
 	if err := c.loop.inflater.(flate.Resetter).Reset(from, c.window); err != nil {
 		return nil, err
@@ -315,7 +315,7 @@ func (c *Conn) packet(p []byte, isBinary bool) error {
 		if string(p) != "3probe" {
 			return fmt.Errorf("answer to the probe: %.200q", p)
 		}
-		c.state = joining // until the polling side has come to its end
+		c.state = joining // until the polling transport has ended
 		c.finishUpgrade()
 	}
 	return nil
@@ -349,7 +349,7 @@ func (c *Conn) request(method, sid, body string) {
 	c.Write(b)
 }
 
-// takeResponse takes an HTTP response.
+// takeResponse handles an HTTP response.
 func (c *Conn) takeResponse(data []byte) (size int, err error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -399,7 +399,7 @@ func (c *Conn) response(body []byte) error {
 	return nil
 }
 
-// polled handles what a poll has brought.
+// polled handles the body of the response to a poll.
 func (c *Conn) polled(body []byte) error {
 	answer := ""
 	for p := range bytes.SplitSeq(body, []byte{0x1E}) {

@@ -15,15 +15,15 @@ import (
 	"unsafe"
 )
 
-// Sources is the number of loopback addresses that the clients of a loop connect from; each has some 28,000 ports for a
-// server.
+// Sources is the number of loopback addresses that the clients of a loop connect from. Each has about 28,000 ports for
+// one server.
 const Sources = 64
 
 const (
-	// maxMessage bounds what is received in one piece, in bytes.
+	// maxMessage is the largest message that can be received, in bytes.
 	maxMessage = 16 << 20
-	// ipBindAddressNoPort leaves the choice of a port to connect, which knows the whole pair of addresses. The package
-	// syscall does not have the constant.
+	// ipBindAddressNoPort lets connect choose the port, because it knows both addresses. Package syscall does not
+	// have the constant.
 	ipBindAddressNoPort = 24
 
 	bufferSize = 512 << 10 // bytes
@@ -40,34 +40,34 @@ var pong = AppendFrame(nil, []byte("3"), false)
 
 // Handler is a scenario as its loop sees it.
 type Handler interface {
-	// Message is called with each Engine.IO message of a client that has joined, with its type byte if it is text; m is
-	// borrowed. An error ends the run.
+	// Message is called with each Engine.IO message of a client that has joined. A text message includes its type byte.
+	// m is valid until Message returns. An error ends the run.
 	Message(c *Conn, m []byte, isBinary bool) error
 }
 
-// Opener is a Handler that wants to know at once when a client has joined. Options.InFlight is then the number of clients that
-// are there at once: the next one connects when one leaves.
+// Opener is a Handler that is called as soon as a client has joined. Options.InFlight is then the number of simultaneous
+// clients: the next one connects when one leaves.
 type Opener interface{ Opened(c *Conn) }
 
 // Options configure a Loop.
 type Options struct {
 	Addr string // of the server
 	Kind Kind
-	// MessagePack has clients speak socket.io-msgpack-parser.
+	// MessagePack makes clients use the format of socket.io-msgpack-parser.
 	MessagePack bool
-	// Deflate has clients offer permessage-deflate as Chromium does, and fail if the server does not accept it. What they
-	// send is not compressed.
+	// Deflate makes clients offer permessage-deflate as Chromium does, and fail if the server does not accept it. Clients
+	// do not compress their own messages.
 	Deflate bool
 	// InFlight is how many clients connect at once. Zero means 128.
 	InFlight int
-	// FirstSource moves the range of addresses that are connected from, of which 127.0.0.2 is the first, for several
-	// processes at once.
+	// FirstSource offsets the range of source addresses, which starts at 127.0.0.2, so that several processes can run at
+	// once.
 	FirstSource int
 }
 
 // Loop runs clients.
 type Loop struct {
-	// Clients are the clients that have joined, in that order until Connect has returned, then by their index.
+	// Clients are the clients that have joined: in the order of joining while Connect runs, then by their index.
 	Clients []*Conn
 	// Pings counts the heartbeats that were answered.
 	Pings int
@@ -91,7 +91,7 @@ type Loop struct {
 	err             error
 }
 
-// New returns a loop whose clients give their messages to h.
+// New returns a loop that passes the messages of its clients to h.
 func New(opts Options, h Handler) (*Loop, error) {
 	at, err := netip.ParseAddrPort(opts.Addr)
 	if err != nil || !at.Addr().Is4() {
@@ -109,7 +109,7 @@ func New(opts Options, h Handler) (*Loop, error) {
 		events:  make([]syscall.EpollEvent, maxEvents),
 		buf:     make([]byte, bufferSize),
 	}
-	// What the official client for Node.js sends.
+	// The request of the official client for Node.js.
 	l.handshake = []byte("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key +
 		"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nHost: " + opts.Addr + "\r\n")
 	if opts.Deflate {
@@ -160,20 +160,20 @@ func (l *Loop) Disconnect() {
 	l.Clients, l.dialled, l.wanted = nil, 0, 0
 }
 
-// Close closes all connections and what else the loop holds.
+// Close closes all connections and releases the loop's resources.
 func (l *Loop) Close() error {
 	l.Disconnect()
 	return os.NewSyscallError("close", syscall.Close(l.epfd))
 }
 
-// Until runs the loop until done, which is asked after each batch of events, or until the time is over: then it returns
-// ErrTimeout.
+// Until runs the loop until done returns true. It calls done after each batch of events. If the time is over first, it
+// returns ErrTimeout.
 func (l *Loop) Until(timeout time.Duration, done func() bool) error {
-	const longest = 100 // ms between two looks at the clock
+	const longest = 100 // ms between checks of the clock
 	return l.run(timeout, longest, done)
 }
 
-// Spin is Until without sleeping, for what has to be done on time.
+// Spin is like Until but does not sleep, so that done is called on time.
 func (l *Loop) Spin(timeout time.Duration, done func() bool) error { return l.run(timeout, 0, done) }
 
 func (l *Loop) run(timeout time.Duration, longest int, done func() bool) error {
@@ -188,7 +188,7 @@ func (l *Loop) run(timeout time.Duration, longest int, done func() bool) error {
 			if longest > 0 || left <= 0 {
 				n, errno = l.wait(int(min(max(0, left)/time.Millisecond+1, time.Duration(longest))))
 			}
-			// What has come while this process had to wait for a processor has come in time.
+			// Messages that arrived while this process waited for a processor have arrived in time.
 			if n == 0 && left <= 0 {
 				return ErrTimeout
 			}
@@ -215,7 +215,7 @@ func (l *Loop) Run(d time.Duration) error {
 	return err
 }
 
-// wait asks epoll for events, for ms milliseconds at most. What does not block need not tell the scheduler.
+// wait waits for events, for ms milliseconds at most. A call that does not block bypasses the scheduler.
 func (l *Loop) wait(ms int) (int, syscall.Errno) {
 	call := syscall.Syscall6
 	if ms == 0 {
@@ -231,7 +231,7 @@ func (l *Loop) control(op, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// opened is called by a client that has joined.
+// opened is called when a client has joined.
 func (l *Loop) opened(c *Conn) {
 	l.Clients = append(l.Clients, c)
 	if h, ok := l.handler.(Opener); ok {

@@ -4,8 +4,8 @@ package gen
 
 import "encoding/binary"
 
-// maskKey is the key of all frames: RFC 6455 wants it unpredictable for the sake of proxies, of which there are none
-// here, and a fixed one lets a frame be made once and changed in place.
+// maskKey is the key of all frames. RFC 6455 requires an unpredictable key to protect proxies, of which there are none
+// here. With a fixed key a frame can be built once and changed in place.
 var maskKey = [4]byte{0x37, 0xFA, 0x21, 0x3D}
 
 // AppendFrame appends a masked frame with this payload.

@@ -11,7 +11,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// readFrame reads what is written, as a server does.
+// readFrame parses a frame as a server does.
 func readFrame(t *testing.T, b []byte) (ws.OpCode, string) {
 	t.Helper()
 	r := bytes.NewReader(b)

@@ -36,7 +36,7 @@ func Machine() (string, error) {
 		int(math.Round(float64(kb)/(1<<20))), bytes.TrimSpace(kernel)), nil
 }
 
-// Load returns how many processes have been running or waiting for a processor, on average of the last minute.
+// Load returns the load average of the last minute.
 func Load() (float64, error) {
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package proc reads what processes use.
+// Package proc reads the resource usage of processes.
 package proc
 
 import (
@@ -18,7 +18,7 @@ import (
 // hundred kilobytes per thread.
 func Resident(pid int) (int64, error) { return kilobytes(pid, "smaps_rollup", "\nRss:") }
 
-// kilobytes returns in bytes what follows name in a file about the process.
+// kilobytes returns the value of a field in a file about the process, converted from kilobytes to bytes.
 func kilobytes(pid int, file, name string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {
@@ -36,7 +36,7 @@ func kilobytes(pid int, file, name string) (int64, error) {
 // CPU returns the user and system time of a process. Unlike /proc/PID/stat, which counts in hundredths of a second, its
 // clock is exact.
 func CPU(pid int) (time.Duration, error) {
-	const sched = 2 // what the kernel calls CPUCLOCK_SCHED
+	const sched = 2 // CPUCLOCK_SCHED in the kernel
 	var t unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil {
 		return 0, os.NewSyscallError("clock_gettime", err)
@@ -44,13 +44,13 @@ func CPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// ResetPeak lets the peak of a process begin again with what is resident now.
+// ResetPeak sets the peak of a process to its current resident memory.
 func ResetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// Peak returns the most that has been resident since the process began or ResetPeak, in bytes. It may be off by some hundred
-// kilobytes per thread.
+// Peak returns the largest resident memory since the process started or ResetPeak was called, in bytes. It may be off by a
+// few hundred kilobytes per thread.
 func Peak(pid int) (int64, error) { return kilobytes(pid, "status", "\nVmHWM:") }
 
 // OwnCPU returns the user and system time of this process.

@@ -29,7 +29,7 @@ func TestOwn(t *testing.T) {
 }
 
 func TestGone(t *testing.T) {
-	const pid = 1<<22 + 1 // above what a pid can be
+	const pid = 1<<22 + 1 // larger than any pid
 	if _, err := Resident(pid); err == nil {
 		t.Error("resident memory of a process that cannot be")
 	}

@@ -17,11 +17,11 @@ import (
 	"github.com/myriad-rt/myriad/adapter/redisstreams"
 )
 
-// Names says which adapters there are, for the description of a flag.
+// Names lists the adapters, for the description of a flag.
 const Names = `"memory", "redis", "redis-sharded" (also "-private", "-static"), "redis-streams", "postgres", "nats"`
 
-// Open returns the adapter of this name over the backend at url, and what to call behind the end of the server. The
-// factory is nil where the server's own does.
+// Open returns the adapter of this name over the backend at url, and a function to call after the server has closed.
+// The factory is nil for the default adapter.
 func Open(name, url string) (open adapter.Factory, closeBackend func() error, err error) {
 	switch name {
 	case "memory":

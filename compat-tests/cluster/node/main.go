@@ -1,5 +1,5 @@
-// Command node is a Go node of the mixed clusters that the tests of the folder above make. Its clients tell it what to do,
-// by the event "do"; node.js is its twin on the official server.
+// Command node is a Go node for the mixed clusters in the tests of the parent directory. Its clients control it with the
+// event "do". node.js is its counterpart on the official server.
 package main
 
 import (
@@ -51,7 +51,7 @@ func run(addr, name, url string, recovery time.Duration) (err error) {
 	io := socketio.NewServer(options)
 	serve(io)
 	if cluster, ok := io.Adapter().(*adapter.Cluster); ok {
-		// Clients that come earlier miss what is said on other nodes.
+		// Clients that connect earlier miss broadcasts of other nodes.
 		select {
 		case <-cluster.Ready():
 		case <-time.After(readyTimeout):
@@ -74,12 +74,12 @@ func run(addr, name, url string, recovery time.Duration) (err error) {
 	defer cancel()
 	err = io.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = nil // a client whose polls have failed does not say that it has given its session up
+		err = nil // a client whose polls have failed does not close its session
 	}
 	return errors.Join(err, web.Close())
 }
 
-// command is what a client asks for.
+// command is the argument of "do".
 type command struct {
 	Op      string           `json:"op"`
 	Rooms   []string         `json:"rooms"`
@@ -91,7 +91,7 @@ type command struct {
 	Close   bool             `json:"close"`
 }
 
-// result is what the client is told.
+// result is the answer to the client.
 type result struct {
 	Error   string           `json:"error,omitempty"`
 	Replies []socketio.Value `json:"replies,omitempty"`
@@ -114,7 +114,7 @@ func serve(io *socketio.Server) {
 		mu.Lock()
 		heard = append(heard, e.Args())
 		mu.Unlock()
-		_ = e.Ack("go", e.Args().At(0)) // not always asked for
+		_ = e.Ack("go", e.Args().At(0)) // fails if the client wants no answer
 	}
 	io.OnServerEvent("sse", listen)
 	io.OnConnect(func(s *socketio.Socket) {
@@ -148,7 +148,7 @@ func serve(io *socketio.Server) {
 		} else if err := c.do(io, &r); err != nil {
 			r.Error = err.Error()
 		}
-		_ = e.Ack(r) // the client may have gone
+		_ = e.Ack(r) // fails if the client has gone
 	})
 }
 

@@ -1,5 +1,5 @@
-// Command emit is an emitter that the tests of the folder above control: it does what each line of its standard input says,
-// and answers with a line. emit.js is its twin with the official emitters.
+// Command emit is an emitter for the tests of the parent directory. It executes the commands on its standard input, one per
+// line, and answers each with a line. emit.js is its counterpart with the official emitters.
 package main
 
 import (
@@ -139,7 +139,7 @@ func (c *command) do(e emitter.Emitter) error {
 	return fmt.Errorf("unknown operation %q", c.Op)
 }
 
-// revive replaces what stands for binary data: {"$bin": base64}.
+// revive replaces the representation of binary data: {"$bin": base64}.
 func revive(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -150,7 +150,7 @@ func revive(v any) any {
 		if text, ok := v["$bin"].(string); ok {
 			b, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				panic(err) // the tests say what is no base64
+				panic(err) // a mistake of the tests
 			}
 			return b
 		}

@@ -27,8 +27,8 @@ type claims struct {
 
 var errInvalid, errExpired = errors.New("token is not valid"), errors.New("token has expired")
 
-// verify returns the claims of a token that is signed with HS256. The signature comes first: nothing
-// else in the token is looked at before.
+// verify returns the claims of a token that is signed with HS256. It checks the signature before it
+// reads anything else.
 func verify(token string) (c claims, err error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

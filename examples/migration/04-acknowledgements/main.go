@@ -1,4 +1,4 @@
-// Command 04-acknowledgements has acknowledgements in both directions: of the server, of one client, of many.
+// Command 04-acknowledgements shows acknowledgements in both directions: by the server, by one client, by many.
 package main
 
 import (
