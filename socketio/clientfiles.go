@@ -25,8 +25,7 @@ type clientFiles struct {
 	files  fs.FS
 	logger *slog.Logger
 
-	mu     sync.Mutex
-	loaded map[fileKey][]byte
+	loaded sync.Map // of []byte, by fileKey
 }
 
 // fileKey is the name of a file and a content coding, "" for the file as it is.
@@ -38,7 +37,7 @@ var clientFileNames = []string{
 }
 
 func newClientFiles(files fs.FS, logger *slog.Logger) *clientFiles {
-	return &clientFiles{files: files, logger: logger, loaded: make(map[fileKey][]byte)}
+	return &clientFiles{files: files, logger: logger}
 }
 
 // has reports whether a file of this name is served.
@@ -49,15 +48,14 @@ func (c *clientFiles) has(name string) bool {
 // banner holds the version of the client, at the beginning of each of its scripts.
 var banner = regexp.MustCompile(`Socket\.IO v(\d[\w.+-]*)`)
 
-// load returns a file in a content coding, with its entity tag. Each is read, and compressed, once.
+// load returns a file in a content coding, with its entity tag. Each is read, and compressed, once, or a few times if it is
+// requested at the same moment.
 func (c *clientFiles) load(key fileKey) (body []byte, etag string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	plain, err := c.readLocked(key.name)
+	plain, err := c.read(key.name)
 	if err != nil {
 		return nil, "", err
 	}
-	script, err := c.readLocked(strings.TrimSuffix(key.name, ".map"))
+	script, err := c.read(strings.TrimSuffix(key.name, ".map"))
 	if err != nil {
 		return nil, "", err
 	}
@@ -70,22 +68,25 @@ func (c *clientFiles) load(key fileKey) (body []byte, etag string, err error) {
 	if key.coding == "" {
 		return plain, etag, nil
 	}
-	if c.loaded[key] == nil {
-		if c.loaded[key], err = compress(key.coding, plain); err != nil {
-			return nil, "", err
-		}
-	}
-	return c.loaded[key], etag, nil
+	body, err = c.once(key, func() ([]byte, error) { return compress(key.coding, plain) })
+	return body, etag, err
 }
 
-func (c *clientFiles) readLocked(name string) (text []byte, err error) {
-	key := fileKey{name: name}
-	if c.loaded[key] == nil {
-		if c.loaded[key], err = fs.ReadFile(c.files, name); err != nil {
-			return nil, err
-		}
+func (c *clientFiles) read(name string) ([]byte, error) {
+	return c.once(fileKey{name: name}, func() ([]byte, error) { return fs.ReadFile(c.files, name) })
+}
+
+// once returns the text for key, and calls load for it unless it is already known. It holds no lock meanwhile.
+func (c *clientFiles) once(key fileKey, load func() ([]byte, error)) ([]byte, error) {
+	if text, ok := c.loaded.Load(key); ok {
+		return text.([]byte), nil
 	}
-	return c.loaded[key], nil
+	text, err := load()
+	if err != nil {
+		return nil, err
+	}
+	c.loaded.Store(key, text)
+	return text, nil
 }
 
 // Content codings, RFC 9110 section 8.4.1; "br" is RFC 7932.

@@ -3,8 +3,12 @@ package socketio_test
 import (
 	"context"
 	"io"
+	"io/fs"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -70,9 +74,12 @@ var actions = map[string]func(*inside){
 		for _, session := range server.Engine().Sessions() {
 			session.Close()
 		}
+		server.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", clientFilePath, nil))
 	},
 	"close": func(in *inside) { _ = in.server.Load().Close() },
 }
+
+const clientFilePath = "/socket.io/socket.io.js"
 
 // insiders register in.act as one function of the application each.
 var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*socketio.Server)){
@@ -119,6 +126,31 @@ var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*soc
 		o.Value = func(*http.Request) any { in.act(nil); return nil }
 		return nil
 	},
+	"Options.ClientFiles": func(in *inside, o *socketio.Options) func(*socketio.Server) {
+		o.ClientFiles = openFunc(func() { in.act(nil) })
+		return nil
+	},
+	"Options.Logger, client file": logged("client file cannot be read", func(o *socketio.Options) {
+		o.ClientFiles = openFunc(func() {})
+	}, nil),
+	"Options.Logger, panic in a hook": logged("hook panicked", func(o *socketio.Options) {
+		o.Hooks = &socketio.Hooks{Open: func(*socketio.Session) { panic("on purpose") }}
+	}, nil),
+	"Options.Logger, panic in middleware of the engine": logged("panic while serving a request", nil, func(s *socketio.Server) {
+		s.Engine().Use(func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("on purpose") })
+		})
+	}),
+	"Options.Logger, panic in a handler": logged("handler panicked", nil, func(s *socketio.Server) {
+		s.On("event", func(*socketio.Event) { panic("on purpose") })
+	}),
+	"Options.Logger, panic in OnRoomEvent": logged("handler of a room event panicked", nil, func(s *socketio.Server) {
+		s.OnRoomEvent(func(socketio.RoomEvent) { panic("on purpose") })
+	}),
+	"Options.Logger, arguments that do not fit": logged("socket error", nil, func(*socketio.Server) {}),
+	"Options.Logger, error that cannot be encoded": logged("data of a connect error cannot be encoded", nil, func(s *socketio.Server) {
+		s.Use(func(*socketio.Socket) error { return &socketio.ConnectError{Data: make(chan int)} })
+	}),
 	"Hooks.Open": hook(func(h *socketio.Hooks, f func()) { h.Open = func(*socketio.Session) { f() } }),
 	"Hooks.Close": hook(func(h *socketio.Hooks, f func()) {
 		h.Close = func(*socketio.Session, socketio.CloseReason, error) { f() }
@@ -155,6 +187,29 @@ var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*soc
 	"MarshalJSON of an argument to all": onSocket(func(in *inside, s *socketio.Socket) {
 		_ = in.server.Load().Emit("event", []any{marshaler(func() { in.act(s) })})
 	}),
+	"MarshalJSON of an acknowledgement": onServer(func(in *inside, s *socketio.Server) {
+		s.On("question", func(e *socketio.Event) { _ = e.Ack(marshaler(func() { in.act(e.Socket()) })) })
+	}),
+	"MarshalJSON of data": onSocket(func(in *inside, s *socketio.Socket) {
+		s.SetData(marshaler(func() { in.act(s) }))
+		_, _ = s.Namespace().FetchSockets(s.Context())
+	}),
+	"MarshalJSON of the data of a connect error": onServer(func(in *inside, s *socketio.Server) {
+		s.Use(func(so *socketio.Socket) error {
+			return &socketio.ConnectError{Data: marshaler(func() { in.act(so) })}
+		})
+	}),
+	"UnmarshalJSON of an argument": onSocket(func(in *inside, s *socketio.Socket) {
+		value := unmarshaler(func() { in.act(s) })
+		s.On("number", func(e *socketio.Event) { _ = e.Bind(&value) })
+	}),
+	"Error of middleware": onServer(func(in *inside, s *socketio.Server) {
+		s.Use(func(so *socketio.Socket) error { return errorFunc(func() { in.act(so) }) })
+	}),
+	"Error of AllowRequest": func(in *inside, o *socketio.Options) func(*socketio.Server) {
+		o.AllowRequest = func(*http.Request) error { return errorFunc(func() { in.act(nil) }) }
+		return nil
+	},
 	"Server.OnNewNamespace": onServer(func(in *inside, s *socketio.Server) {
 		s.OnNewNamespace(func(*socketio.Namespace) { in.act(nil) })
 	}),
@@ -190,12 +245,66 @@ var insiders = map[string]func(in *inside, o *socketio.Options) (setUp func(*soc
 	}),
 }
 
+// logged returns the registration of a logger that acts when it is given the message. The functions provoke that.
+func logged(message string, options func(*socketio.Options), setUp func(*socketio.Server)) func(*inside, *socketio.Options) func(*socketio.Server) {
+	return func(in *inside, o *socketio.Options) func(*socketio.Server) {
+		o.Logger = slog.New(logHandler{message, in})
+		if options != nil {
+			options(o)
+		}
+		return setUp
+	}
+}
+
+// logHandler is a slog.Handler that acts when it is given the message.
+type logHandler struct {
+	message string
+	in      *inside
+}
+
+func (logHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		h.in.act(nil)
+	}
+	return nil
+}
+
+func (h logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h logHandler) WithGroup(string) slog.Handler { return h }
+
+// openFunc is a file system without files that calls a function when one is opened.
+type openFunc func()
+
+func (f openFunc) Open(name string) (fs.File, error) {
+	f()
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
 // marshaler is an argument that calls a function when it is encoded.
 type marshaler func()
 
 func (m marshaler) MarshalJSON() ([]byte, error) {
 	m()
 	return []byte("1"), nil
+}
+
+// unmarshaler is a value that calls a function when an argument is stored in it.
+type unmarshaler func()
+
+func (u unmarshaler) UnmarshalJSON([]byte) error {
+	u()
+	return nil
+}
+
+// errorFunc is an error that calls a function when its text is requested.
+type errorFunc func()
+
+func (f errorFunc) Error() string {
+	f()
+	return "refused"
 }
 
 func (in *inside) event(e *socketio.Event) { in.act(e.Socket()) }
@@ -263,8 +372,10 @@ func TestCallbacksFromInside(t *testing.T) {
 					select {
 					case <-in.done:
 					case <-time.After(patience):
-						// The server cannot be closed then either, so the test would end without a word.
-						panic(name + " does not return")
+						// The server cannot be closed either. A panic on this goroutine would wait for that.
+						debug.SetTraceback("all")
+						go panic(name + " does not return")
+						select {}
 					}
 				})
 			}
@@ -308,6 +419,7 @@ func callEverything(ctx context.Context, url string) {
 		return string(text)
 	}
 	do("GET", "/elsewhere", "")
+	do("GET", clientFilePath, "")
 	do("GET", "/socket.io/?EIO=4&transport=unknown", "")
 	open := do("GET", "/socket.io/?EIO=4&transport=polling", "")
 	_, rest, _ := strings.Cut(open, `"sid":"`)
@@ -334,7 +446,7 @@ func callEverything(ctx context.Context, url string) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if _, err := conn.Write(frames("2probe", "5", `421["event"]`)); err != nil {
+	if _, err := conn.Write(frames("2probe", "5", `421["event"]`, `422["question"]`)); err != nil {
 		return
 	}
 	var polling sync.WaitGroup // the server answers the poll with a noop before it switches
