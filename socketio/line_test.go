@@ -26,8 +26,16 @@ func names(packets []string) (all []string) {
 
 func wantNames(t *testing.T, c *client, want ...string) {
 	t.Helper()
+	awaitSent(c, len(want))
 	if got := names(c.sent()); !slices.Equal(got, want) {
 		t.Errorf("sent %q, want %q", got, want)
+	}
+}
+
+// awaitSent waits until n packets have been sent to c. Another goroutine than the emitting one may be sending them.
+func awaitSent(c *client, n int) {
+	for deadline := time.Now().Add(30 * time.Second); len(c.sent()) < n && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -147,9 +155,7 @@ func TestGoexitWhileSending(t *testing.T) {
 		}
 	})
 	within(t, func() { _ = s.Emit("first") })
-	for deadline := time.Now().Add(30 * time.Second); len(c.sent()) < 2 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	awaitSent(c, 2)
 	_ = s.Emit("third")
 	wantNames(t, c, "0", "second", "third")
 }
