@@ -225,7 +225,7 @@ func (c *Conn) holdLocked(w http.ResponseWriter, r *http.Request) error {
 }
 
 // lateTime bounds how long the response to a POST waits for a GET that may be about to arrive.
-const lateTime = 100 * time.Millisecond
+const lateTime = 250 * time.Millisecond
 
 // awaitLate waits for the GET that is still answered after c has ended.
 func (c *Conn) awaitLate(r *http.Request) {
