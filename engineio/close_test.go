@@ -51,7 +51,8 @@ func TestServerClose(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	f := serve(t, Options{})
 	p := f.poll()
-	_ = f.session().s.Send(transport.TextMessage("a"))
+	polling := f.session().s
+	_ = polling.Send(transport.TextMessage("a"))
 	s, _ := f.open()
 	_ = f.session().s.Send(transport.TextMessage("b"))
 	done := make(chan error)
@@ -59,6 +60,7 @@ func TestShutdown(t *testing.T) {
 	s.want("4b")
 	s.wantClose("")
 	s.conn.Close()
+	eventually(t, "the polling session is closing", func() bool { return polling.State() == StateClosing })
 	p.wantGet(200, "4a")
 	p.wantGet(200, "6\x1e1")
 	if err := <-done; err != nil {
