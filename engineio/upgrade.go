@@ -44,13 +44,13 @@ func (s *Session) probe(conn *epoll.Conn) {
 	ok := p != nil && p.upgrade == nil && s.flags.Load()&flagClosed == 0
 	if ok {
 		p.upgrade = u
+		s.server.wheel.Schedule(&u.timeout, s.server.options.UpgradeTimeout, (*upgradeTimeout)(u))
 	}
 	s.mu.Unlock()
 	if !ok {
 		conn.Close(transport.CloseNone)
 		return
 	}
-	s.server.wheel.Schedule(&u.timeout, s.server.options.UpgradeTimeout, (*upgradeTimeout)(u))
 	conn.Start(u)
 }
 
@@ -104,7 +104,7 @@ func (p *pollingState) takeUpgradeLocked() *upgrade {
 func (u *upgrade) abandon() {
 	s := u.session
 	s.mu.Lock()
-	ours := s.polling != nil && s.polling.upgrade == u && s.polling.takeUpgradeLocked() != nil
+	ours := u.activeLocked() && s.polling.takeUpgradeLocked() != nil
 	s.mu.Unlock()
 	if ours {
 		u.drop()
@@ -127,8 +127,7 @@ func (u *upgrade) stop() {
 func (u *upgrade) complete() {
 	s := u.session
 	s.mu.Lock()
-	p := s.polling
-	ours := p != nil && p.upgrade == u
+	p, ours := s.polling, u.activeLocked()
 	u.switching = ours
 	s.mu.Unlock()
 	if !ours {
@@ -212,9 +211,21 @@ func (s *Session) settleUpgrade(ctx context.Context) {
 	}
 }
 
+// activeLocked reports whether the session is being upgraded by u. Only then may timers be scheduled: whoever detaches u
+// stops them afterwards.
+func (u *upgrade) activeLocked() bool {
+	p := u.session.polling
+	return p != nil && p.upgrade == u
+}
+
 // scheduleRelease schedules the answer to a waiting GET.
 func (u *upgrade) scheduleRelease() {
-	u.session.server.wheel.Schedule(&u.release, releaseInterval, (*upgradeRelease)(u))
+	s := u.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.activeLocked() {
+		s.server.wheel.Schedule(&u.release, releaseInterval, (*upgradeRelease)(u))
+	}
 }
 
 // upgradeRelease is the timer task that answers a waiting GET.
@@ -224,8 +235,7 @@ func (r *upgradeRelease) Expire() {
 	u := (*upgrade)(r)
 	s := u.session
 	s.mu.Lock()
-	p := s.polling
-	active := p != nil && p.upgrade == u
+	p, active := s.polling, u.activeLocked()
 	s.mu.Unlock()
 	if active {
 		p.conn.Release()

@@ -185,7 +185,12 @@ func TestSessionEndsDuringUpgrade(t *testing.T) {
 		f := serve(t, Options{})
 		p := f.poll()
 		s := probing(p)
-		f.session().s.Abort()
+		session := f.session().s
+		session.mu.Lock()
+		u := session.polling.upgrade
+		session.mu.Unlock()
+		session.Abort()
+		u.scheduleRelease() // as by a loop that has just sent the answer to the probe
 		s.wantClose("")
 		p.wantGone()
 	})
